@@ -1,0 +1,181 @@
+//! An index in memory, which forgets on a crash what was not flushed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need};
+use crate::{chunk::ContentHash, ids::Seq, manifest::ContentRoot, path::RelPath};
+
+/// An [`Index`] in memory. Clones share the same content, as handles of a real store would.
+#[derive(Debug, Clone, Default)]
+pub struct MemIndex {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    now: State,
+    durable: State,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    entries: BTreeMap<RelPath, IndexEntry>,
+    by_seq: BTreeMap<u64, RelPath>,
+    needs: BTreeSet<(Need, RelPath)>,
+    by_content: BTreeSet<(ContentRoot, RelPath)>,
+    chunks: BTreeMap<ContentHash, ChunkPlace>,
+    pages: BTreeMap<ContentHash, Bytes>,
+    facts: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl MemIndex {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything that was not flushed, as a crash does.
+    pub fn crash(&self) {
+        let mut shared = self.lock();
+        shared.now = shared.durable.clone();
+    }
+
+    /// A copy of what is durable, as a backup would hold it.
+    pub fn backup(&self) -> Self {
+        let durable = self.lock().durable.clone();
+        Self { shared: Arc::new(Mutex::new(Shared { now: durable.clone(), durable })) }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.lock().now.entries.len()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index for MemIndex {
+    fn entry(&self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
+        Ok(self.lock().now.entries.get(path).cloned())
+    }
+
+    fn entries_after(&self, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        let shared = self.lock();
+        let all = shared.now.entries.iter().filter(|(p, _)| after.is_none_or(|a| *p > a));
+        Ok(all.take(limit).map(|(p, e)| (p.clone(), e.clone())).collect())
+    }
+
+    fn entries_below(
+        &self,
+        dir: &RelPath,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        let shared = self.lock();
+        let start = after.filter(|a| *a > dir).unwrap_or(dir);
+        let below = shared.now.entries.range(start..).filter(|(p, _)| *p > start);
+        let below = below.take_while(|(p, _)| p.is_below(dir));
+        Ok(below.take(limit).map(|(p, e)| (p.clone(), e.clone())).collect())
+    }
+
+    fn changes_after(&self, after: Seq, limit: usize) -> IndexResult<Vec<(Seq, RelPath)>> {
+        let shared = self.lock();
+        let changes = shared.now.by_seq.range(after.0.saturating_add(1)..);
+        Ok(changes.take(limit).map(|(s, p)| (Seq(*s), p.clone())).collect())
+    }
+
+    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<RelPath>> {
+        let shared = self.lock();
+        let list = shared.now.needs.iter().filter(|(n, _)| *n == need).map(|(_, p)| p);
+        Ok(match need {
+            Need::Removal => {
+                list.rev().filter(|p| after.is_none_or(|a| *p < a)).take(limit).cloned().collect()
+            }
+            _ => list.filter(|p| after.is_none_or(|a| *p > a)).take(limit).cloned().collect(),
+        })
+    }
+
+    fn with_content(&self, content: &ContentRoot, limit: usize) -> IndexResult<Vec<RelPath>> {
+        let shared = self.lock();
+        let all = shared.now.by_content.iter().filter(|(c, _)| c == content);
+        Ok(all.take(limit).map(|(_, p)| p.clone()).collect())
+    }
+
+    fn chunk_place(&self, chunk: &ContentHash) -> IndexResult<Option<ChunkPlace>> {
+        Ok(self.lock().now.chunks.get(chunk).copied())
+    }
+
+    fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
+        Ok(self.lock().now.pages.get(hash).cloned())
+    }
+
+    fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>> {
+        Ok(self.lock().now.facts.get(name).cloned())
+    }
+
+    fn commit(&mut self, batch: Batch) -> IndexResult<()> {
+        let state = &mut self.lock().now;
+        for (path, entry) in batch.entries {
+            state.put(path, entry);
+        }
+        for (name, value) in batch.facts {
+            match value {
+                Some(value) => state.facts.insert(name, value),
+                None => state.facts.remove(&name),
+            };
+        }
+        for put in batch.manifests {
+            state.pages.extend(put.pages);
+            let mut offset = 0;
+            for chunk in put.chunks {
+                let place = ChunkPlace { content: put.content, offset, len: chunk.len };
+                state.chunks.insert(chunk.hash, place);
+                offset += u64::from(chunk.len);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> IndexResult<()> {
+        let mut shared = self.lock();
+        shared.durable = shared.now.clone();
+        Ok(())
+    }
+}
+
+impl State {
+    fn put(&mut self, path: RelPath, entry: Option<IndexEntry>) {
+        if let Some(old) = self.entries.remove(&path) {
+            self.by_seq.remove(&old.seq);
+            if let Some(need) = old.need() {
+                self.needs.remove(&(need, path.clone()));
+            }
+            if let Some(content) = old.content {
+                self.by_content.remove(&(content, path.clone()));
+            }
+        }
+        let Some(entry) = entry else { return };
+        if entry.seq > 0 {
+            self.by_seq.insert(entry.seq, path.clone());
+        }
+        if let Some(need) = entry.need() {
+            self.needs.insert((need, path.clone()));
+        }
+        if let Some(content) = entry.content {
+            self.by_content.insert((content, path.clone()));
+        }
+        self.entries.insert(path, entry);
+    }
+}

@@ -1,0 +1,35 @@
+//! The pure heart of syncd.
+//!
+//! Nothing here touches a disk, a socket, a clock or a random generator: time and randomness are arguments,
+//! and every protocol is a state machine with `handle_*` methods for what comes in and `poll_*` methods for what
+//! goes out. So a whole cluster of engines runs in one thread in virtual time, and any part can be reused alone.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`secret`], [`keys`] | the folder's secret as people type it, and the keys made from it |
+//! | [`path`], [`version`], [`entry`], [`record`] | what is said about a path, and who signed it |
+//! | [`chunk`], [`manifest`] | content cut into chunks, and trees of their hashes |
+//! | [`index`] | what a folder knows, behind a trait |
+//! | [`observe`], [`conflict`] | what a stat says; who keeps a name |
+//! | [`disk`] | what the core and the disk say to each other |
+//! | [`message`] | what peers say to each other |
+//! | [`control`] | what the daemon and its clients say to each other |
+
+#![forbid(unsafe_code)]
+
+pub mod chunk;
+pub mod conflict;
+pub mod control;
+pub mod disk;
+pub mod entry;
+pub mod ids;
+pub mod index;
+pub mod keys;
+pub mod manifest;
+pub mod message;
+pub mod observe;
+pub mod path;
+pub mod record;
+pub mod secret;
+pub mod time;
+pub mod version;

@@ -1,0 +1,315 @@
+//! What two peers say to each other once a session stands.
+//!
+//! Control messages are CBOR: an array of a number and a body with numbered fields, of which unknown ones are
+//! skipped. Everything is bounded before it is used. Chunk bytes don't travel in messages: they are the raw
+//! answer to a [`Message::Request`], read by [`ObjectReader`].
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use thiserror::Error;
+
+use crate::{
+    chunk::ContentHash,
+    ids::{Generation, ReplicaId, Seq},
+    manifest::ContentRoot,
+    record::RawRecord,
+    version::Vector,
+};
+
+/// Largest control message, in bytes.
+pub const MAX_MESSAGE: usize = 1 << 20;
+/// Most records in one message.
+pub const MAX_RECORDS: usize = 1_000;
+/// Most objects in one request.
+pub const MAX_OBJECTS: usize = 1_024;
+/// Most contents asked for or answered in one message.
+pub const MAX_CONTENTS: usize = 1_024;
+/// Largest object (a chunk of the largest size class).
+pub const MAX_OBJECT: u32 = 4 << 20;
+/// Bytes of objects that a peer may have under way to us at once.
+pub const MAX_IN_FLIGHT: u64 = 32 << 20;
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MessageError {
+    /// Longer than [`MAX_MESSAGE`].
+    #[error("message of {0} bytes; at most 1 MiB is allowed")]
+    TooLarge(usize),
+    /// Not the encoding of a message.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// More items than the message may have.
+    #[error("a message has more items than allowed")]
+    TooMany,
+    /// An object is longer than it may be.
+    #[error("an object of {0} bytes was announced; at most 4 MiB is allowed")]
+    ObjectTooLarge(u32),
+}
+
+/// A control message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// First word of each side.
+    Head(Head),
+    /// Asks for all changes after a number.
+    Ask(Ask),
+    /// Changes, in order of number.
+    Records(Vec<Announce>),
+    /// Ends a burst of changes.
+    BurstEnd(BurstEnd),
+    /// How far the sender has come with our changes.
+    Progress(Progress),
+    /// Asks which of these contents the peer holds, whole or in part.
+    WhoHas(Vec<ContentRoot>),
+    /// Says what the sender holds.
+    Have(Vec<Have>),
+    /// Asks for objects.
+    Request(Request),
+    /// Takes requests back; what is already under way may still arrive.
+    Cancel(Vec<u32>),
+    /// A message of a later version: ignored.
+    Unknown(u64),
+}
+
+/// Who the sender is as a numberer of changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Head {
+    /// Its numbering.
+    #[n(0)]
+    pub generation: Generation,
+    /// Its last number.
+    #[n(1)]
+    pub last: Seq,
+    /// The replica that signs its changes.
+    #[n(2)]
+    pub replica: ReplicaId,
+}
+
+/// Asks for changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Ask {
+    /// The numbering that `after` belongs to; the receiver starts at 0 if it isn't its own.
+    #[n(0)]
+    pub generation: Generation,
+    /// The last number that the asker holds.
+    #[n(1)]
+    pub after: Seq,
+    /// The newest record that the asker holds of the receiver's own making. If the receiver never made
+    /// it, the receiver was restored from a backup.
+    #[n(2)]
+    pub newest: Option<RawRecord>,
+}
+
+/// One change of the sender's index.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Announce {
+    /// The sender's number for it.
+    #[n(0)]
+    pub seq: Seq,
+    /// Whether the sender holds the content.
+    #[n(1)]
+    pub holds: bool,
+    /// The record.
+    #[n(2)]
+    pub record: RawRecord,
+}
+
+/// Ends a burst.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BurstEnd {
+    /// All changes up to here have been sent.
+    #[n(0)]
+    pub upto: Seq,
+    /// Everything that the sender knew when it had made that change; only when nothing is left out.
+    #[n(1)]
+    pub knowledge: Option<Vector>,
+}
+
+/// How far the sender has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Progress {
+    /// The receiver's number up to which everything was taken in.
+    #[n(0)]
+    pub reached: Seq,
+    /// Items that the sender still needs from anybody.
+    #[n(1)]
+    pub files: u64,
+    /// Their bytes.
+    #[n(2)]
+    pub bytes: u64,
+}
+
+/// What a peer holds of one content.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Have {
+    /// Which content.
+    #[n(0)]
+    pub content: ContentRoot,
+    /// All of it.
+    #[n(1)]
+    pub whole: bool,
+    /// Else the number of the first chunk that `bits` speaks of.
+    #[n(2)]
+    pub first: u64,
+    /// A bit for each chunk from there, most significant first; empty if nothing is held.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub bits: Vec<u8>,
+}
+
+/// What an object is. Numbers 2 and up are kept for ciphertext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ObjectKind {
+    /// A chunk of a file.
+    #[n(0)]
+    Chunk,
+    /// A manifest page.
+    #[n(1)]
+    Page,
+}
+
+/// Names an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct ObjectId {
+    /// What it is.
+    #[n(0)]
+    pub kind: ObjectKind,
+    /// Its hash.
+    #[n(1)]
+    pub hash: ContentHash,
+}
+
+/// Asks for objects. They come in this order as the raw answer under `id`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Request {
+    /// The asker's name for the answer.
+    #[n(0)]
+    pub id: u32,
+    /// What it asks for.
+    #[n(1)]
+    pub objects: Vec<ObjectId>,
+}
+
+impl Message {
+    /// The bytes to send.
+    pub fn encode(&self) -> Bytes {
+        fn with<T: Encode<()>>(number: u64, body: &T) -> Bytes {
+            let mut e = Encoder::new(Vec::with_capacity(128));
+            // Writing to a vector can't fail.
+            let _ = e.array(2).and_then(|e| e.u64(number));
+            let _ = e.encode(body);
+            e.into_writer().into()
+        }
+        match self {
+            Self::Head(b) => with(0, b),
+            Self::Ask(b) => with(1, b),
+            Self::Records(b) => with(2, b),
+            Self::BurstEnd(b) => with(3, b),
+            Self::Progress(b) => with(4, b),
+            Self::WhoHas(b) => with(5, b),
+            Self::Have(b) => with(6, b),
+            Self::Request(b) => with(7, b),
+            Self::Cancel(b) => with(8, b),
+            Self::Unknown(n) => with(*n, &()),
+        }
+    }
+
+    /// Reads a message from outside.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        if bytes.len() > MAX_MESSAGE {
+            return Err(MessageError::TooLarge(bytes.len()));
+        }
+        let mut d = Decoder::new(bytes);
+        let malformed = |e: minicbor::decode::Error| MessageError::Malformed(e.to_string());
+        if d.array().map_err(malformed)? != Some(2) {
+            return Err(MessageError::Malformed("not an array of two".into()));
+        }
+        let number = d.u64().map_err(malformed)?;
+        let message = match number {
+            0 => Self::Head(d.decode().map_err(malformed)?),
+            1 => Self::Ask(d.decode().map_err(malformed)?),
+            2 => Self::Records(list(&mut d, MAX_RECORDS)?),
+            3 => Self::BurstEnd(d.decode().map_err(malformed)?),
+            4 => Self::Progress(d.decode().map_err(malformed)?),
+            5 => Self::WhoHas(list(&mut d, MAX_CONTENTS)?),
+            6 => Self::Have(list(&mut d, MAX_CONTENTS)?),
+            7 => {
+                let request: Request = d.decode().map_err(malformed)?;
+                if request.objects.len() > MAX_OBJECTS {
+                    return Err(MessageError::TooMany);
+                }
+                Self::Request(request)
+            }
+            8 => Self::Cancel(list(&mut d, MAX_OBJECTS)?),
+            n => return Ok(Self::Unknown(n)),
+        };
+        if d.position() != bytes.len() {
+            return Err(MessageError::Malformed("bytes after the end".into()));
+        }
+        Ok(message)
+    }
+}
+
+fn list<'b, T: Decode<'b, ()>>(d: &mut Decoder<'b>, max: usize) -> Result<Vec<T>, MessageError> {
+    let malformed = |e: minicbor::decode::Error| MessageError::Malformed(e.to_string());
+    let n = d.array().map_err(malformed)?;
+    let n = n.ok_or_else(|| MessageError::Malformed("list of indefinite length".into()))?;
+    if n > max as u64 {
+        return Err(MessageError::TooMany);
+    }
+    (0..n).map(|_| d.decode().map_err(malformed)).collect()
+}
+
+/// Length that stands for "I don't hold it" in an answer.
+const MISSING: u32 = u32::MAX;
+
+/// Puts an object into an answer: its length as four big-endian bytes, then its bytes. The returned
+/// head precedes the bytes, so that they need not be copied.
+pub fn object_head(object: Option<&Bytes>) -> [u8; 4] {
+    object.map_or(MISSING, |o| o.len() as u32).to_be_bytes()
+}
+
+/// Reads the objects of one answer from the pieces in which it arrives.
+#[derive(Debug, Default)]
+pub struct ObjectReader {
+    buffer: BytesMut,
+    expected: Option<u32>,
+}
+
+impl ObjectReader {
+    /// A reader at the start of an answer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a piece of the answer.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// The next whole object (`None` inside: the peer doesn't hold it), if it has arrived.
+    pub fn next_object(&mut self) -> Result<Option<Option<Bytes>>, MessageError> {
+        let len = match self.expected {
+            Some(len) => len,
+            None if self.buffer.len() < 4 => return Ok(None),
+            None => {
+                let len = self.buffer.get_u32();
+                if len == MISSING {
+                    return Ok(Some(None));
+                }
+                if len > MAX_OBJECT {
+                    return Err(MessageError::ObjectTooLarge(len));
+                }
+                self.buffer.reserve((len as usize + 4).saturating_sub(self.buffer.len()));
+                self.expected = Some(len);
+                len
+            }
+        };
+        if self.buffer.len() < len as usize {
+            return Ok(None);
+        }
+        self.expected = None;
+        Ok(Some(Some(self.buffer.split_to(len as usize).freeze())))
+    }
+}
