@@ -1,0 +1,308 @@
+//! A crash before every single change of the disk, with all, nothing or some of what was not durable kept.
+
+use super::*;
+use crate::fs::{MemFeatures, OpKind};
+
+/// What stands at a path before and after, and must be found somewhere in any case.
+struct Case {
+    at: &'static str,
+    before: Option<&'static [u8]>,
+    after: Option<&'static [u8]>,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        at: "replace",
+        before: Some(b"replace old"),
+        after: Some(b"replace new"),
+    },
+    Case {
+        at: "conflict",
+        before: Some(b"conflict mine"),
+        after: Some(b"conflict theirs"),
+    },
+    Case {
+        at: "removed",
+        before: Some(b"removed old"),
+        after: None,
+    },
+    Case {
+        at: "created",
+        before: None,
+        after: Some(b"created new"),
+    },
+    Case {
+        at: "sub/deep",
+        before: Some(b"deep old"),
+        after: Some(b"deep new"),
+    },
+    Case {
+        at: "link",
+        before: Some(b"link old target"),
+        after: Some(b"link replaced"),
+    },
+    Case {
+        at: "tolink",
+        before: Some(b"tolink old"),
+        after: Some(b"new target"),
+    },
+    Case {
+        at: "wasdir",
+        before: None,
+        after: Some(b"wasdir new"),
+    },
+    Case {
+        at: "todir/child",
+        before: None,
+        after: Some(b"child new"),
+    },
+    Case {
+        at: "from",
+        before: Some(b"moved"),
+        after: None,
+    },
+    Case {
+        at: "made/to",
+        before: None,
+        after: Some(b"moved"),
+    },
+    Case {
+        at: "edited",
+        before: Some(b"edited by the user just now"),
+        after: Some(b"edited new"),
+    },
+];
+
+const EDIT: &[u8] = b"edited by the user just now";
+
+fn set_up(exchange: bool) -> (Arc<MemDisk>, Vec<Action>) {
+    let disk = mem();
+    disk.set_features(MemFeatures {
+        exchange,
+        ..MemFeatures::default()
+    });
+    for (at, bytes) in [
+        ("replace", &b"replace old"[..]),
+        ("conflict", b"conflict mine"),
+        ("removed", b"removed old"),
+        ("sub/deep", b"deep old"),
+        ("tolink", b"tolink old"),
+        ("todir", b"todir old"),
+        ("from", b"moved"),
+        ("edited", b"edited old"),
+        ("mode", b"mode"),
+    ] {
+        disk.user_write(at, bytes).unwrap();
+    }
+    disk.user_mkdir("wasdir").unwrap();
+    disk.user_symlink("link", b"link old target").unwrap();
+    let mut conflict = file("conflict", b"conflict theirs", expect(&disk, "conflict"));
+    if let Action::File { displaced, .. } = &mut conflict {
+        *displaced = Displaced::Copy(path("conflict copy"));
+    }
+    let group = vec![
+        file("replace", b"replace new", expect(&disk, "replace")),
+        conflict,
+        dir("todir", expect(&disk, "todir")),
+        file("todir/child", b"child new", Expect::Absent),
+        file("created", b"created new", Expect::Absent),
+        file("sub/deep", b"deep new", expect(&disk, "sub/deep")),
+        file("link", b"link replaced", expect(&disk, "link")),
+        Action::Symlink {
+            path: path("tolink"),
+            target: b"new target".to_vec(),
+            expect: expect(&disk, "tolink"),
+            displaced: Displaced::Archive,
+        },
+        file("wasdir", b"wasdir new", expect(&disk, "wasdir")),
+        dir("made", Expect::Absent),
+        Action::Rename {
+            from: path("from"),
+            expect_from: expect(&disk, "from"),
+            to: path("made/to"),
+            meta: META,
+        },
+        Action::Meta {
+            path: path("mode"),
+            meta: META,
+            expect: expect(&disk, "mode"),
+        },
+        file("edited", b"edited new", expect(&disk, "edited")),
+        remove("removed", expect(&disk, "removed")),
+    ];
+    // The user saves "edited" after it was looked at and before it is replaced.
+    let user = Arc::clone(&disk);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let seen = std::sync::atomic::AtomicU32::new(0);
+    disk.set_hook(Some(Arc::new(move |op| {
+        use std::sync::atomic::Ordering::Relaxed;
+        if op.kind == OpKind::Stat && op.path == b"edited" {
+            seen.fetch_add(1, Relaxed);
+        }
+        let swap = matches!(op.kind, OpKind::Exchange | OpKind::Rename);
+        if swap && seen.load(Relaxed) >= 2 && !done.swap(true, Relaxed) {
+            user.user_write("edited", EDIT).unwrap();
+        }
+        None
+    })));
+    (disk, group)
+}
+
+/// How a group is handed over: as a whole (synced together), or in single actions (synced each).
+fn run(disk: &Arc<MemDisk>, group: Vec<Action>, whole: bool) -> Vec<Outcome> {
+    let applier = applier(disk, true);
+    if whole {
+        return applier.apply(group);
+    }
+    group
+        .into_iter()
+        .flat_map(|action| applier.apply(vec![action]))
+        .collect()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Keep {
+    All,
+    Nothing,
+    Some(u64),
+}
+
+fn crash(disk: &MemDisk, keep: Keep) {
+    disk.set_hook(None);
+    match keep {
+        Keep::All => disk.crash_keeping_all(),
+        Keep::Nothing => disk.crash_losing_all(),
+        Keep::Some(seed) => disk.crash_seeded(seed),
+    }
+}
+
+fn check(disk: &MemDisk, edited: bool, point: &str) {
+    let tree = disk.snapshot();
+    for Case { at, before, after } in CASES {
+        let now = tree.get(at.as_bytes()).filter(|n| n.kind != NodeKind::Dir);
+        let now = now.map(|n| n.bytes.as_slice());
+        let old_edit = *at == "edited" && now == Some(b"edited old");
+        assert!(
+            now == *before || now == *after || old_edit,
+            "{point}: {at} shows {now:?}"
+        );
+    }
+    let kept = contents(disk);
+    for bytes in CASES.iter().filter_map(|c| c.before).filter(|b| *b != EDIT) {
+        assert!(
+            kept.contains(bytes),
+            "{point}: lost {}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+    assert!(
+        kept.contains(&b"todir old"[..]) && kept.contains(&b"mode"[..]),
+        "{point}"
+    );
+    let edit_there = tree.values().any(|n| n.bytes == EDIT);
+    assert!(
+        !edited || edit_there,
+        "{point}: the user's edit is gone from the tree"
+    );
+    let known = |bytes: &[u8]| {
+        let cases = CASES.iter().flat_map(|c| [c.before, c.after]).flatten();
+        let others = [&b"todir old"[..], b"mode", b"edited old"];
+        cases.chain(others).any(|b| b == bytes)
+    };
+    for (at, node) in tree.iter().filter(|(_, n)| n.kind != NodeKind::Dir) {
+        assert!(
+            known(&node.bytes),
+            "{point}: torn {}",
+            String::from_utf8_lossy(at)
+        );
+    }
+    assert_eq!(tmp(disk), Vec::<String>::new(), "{point}");
+}
+
+#[test]
+fn old_or_new_at_every_crash() {
+    let mut points = 0;
+    let keeps = [
+        Keep::All,
+        Keep::Nothing,
+        Keep::Some(1),
+        Keep::Some(2),
+        Keep::Some(3),
+        Keep::Some(4),
+    ];
+    for exchange in [true, false] {
+        for whole in [true, false] {
+            for keep in keeps {
+                for at in 0.. {
+                    let (disk, group) = set_up(exchange);
+                    disk.set_crash_point(Some(at));
+                    let outcomes = run(&disk, group, whole);
+                    let dead = disk.is_dead();
+                    let edited = disk.user_read("edited").is_ok_and(|b| b == EDIT)
+                        || disk.snapshot_below("").values().any(|n| n.bytes == EDIT);
+                    crash(&disk, keep);
+                    let point =
+                        format!("exchange {exchange}, whole {whole}, {keep:?}, operation {at}");
+                    applier(&disk, true).recover().unwrap();
+                    check(&disk, edited, &point);
+                    points += 1;
+                    if !dead {
+                        assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+                        for case in CASES {
+                            let node = disk.snapshot().remove(case.at.as_bytes());
+                            assert_eq!(node.as_ref().map(|n| &n.bytes[..]), case.after, "{point}");
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    println!("{points} crashes, each recovered");
+}
+
+#[test]
+fn a_crash_during_recovery_is_recovered() {
+    let mut points = 0;
+    for exchange in [true, false] {
+        for at in 0.. {
+            let mut last = false;
+            for second in 0.. {
+                let (disk, group) = set_up(exchange);
+                disk.set_crash_point(Some(at));
+                run(&disk, group, true);
+                last = !disk.is_dead();
+                let edited = disk.snapshot_below("").values().any(|n| n.bytes == EDIT);
+                crash(
+                    &disk,
+                    if second % 2 == 0 {
+                        Keep::All
+                    } else {
+                        Keep::Some(at)
+                    },
+                );
+                disk.set_crash_point(Some(second));
+                let first = applier(&disk, true).recover();
+                let dead = disk.is_dead();
+                assert!(dead || first.is_ok());
+                let keep = match second % 3 {
+                    0 => Keep::All,
+                    1 => Keep::Nothing,
+                    _ => Keep::Some(second),
+                };
+                crash(&disk, keep);
+                applier(&disk, true).recover().unwrap();
+                let point = format!("exchange {exchange}, operation {at}, then {second}");
+                check(&disk, edited, &point);
+                points += 1;
+                if !dead {
+                    break;
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    }
+    println!("{points} pairs of crashes, each recovered");
+}

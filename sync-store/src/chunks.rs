@@ -1,0 +1,259 @@
+//! One answer to "give me object H", from whichever place holds it.
+//!
+//! Chunk bytes lie in the synced files themselves and in the temporaries of unfinished ones; manifest
+//! pages lie in the index. Whatever is read is hashed before it is given away, because a file may have
+//! been edited since it was indexed: then the next holder is tried and the path is reported as suspect, to be
+//! scanned again.
+//!
+//! Owns nothing and changes nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sync_core::{
+    chunk::{ContentHash, MAX_CHUNK},
+    index::{ChunkPlace, Index, IndexResult},
+    manifest::ContentRoot,
+    message::{ObjectId, ObjectKind},
+    path::RelPath,
+};
+
+use crate::{
+    apply::verify,
+    fs::{Disk, DiskFile, Place},
+    temps::Temps,
+};
+
+/// Holders that are tried for one object.
+const MAX_HOLDERS: usize = 4;
+/// Neighbouring chunks of one file are read together up to this many bytes.
+const MAX_RUN: u64 = 4 << 20;
+
+/// What a read brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// One per object asked for, in order; `None` if it isn't here.
+    pub objects: Vec<Option<Bytes>>,
+    /// Paths that don't hold what the index says. Each once.
+    pub suspects: Vec<RelPath>,
+}
+
+/// Reads chunks and pages of one folder.
+#[derive(Debug)]
+pub struct ChunkStore<D: Disk, I> {
+    disk: Arc<D>,
+    index: I,
+    temps: Arc<Temps<D>>,
+}
+
+/// The file that was read last: most requests ask for neighbours.
+struct Last<F> {
+    content: ContentRoot,
+    path: RelPath,
+    file: F,
+}
+
+impl<D: Disk, I: Index> ChunkStore<D, I> {
+    /// A store that answers from this disk, this index and these temporaries.
+    pub fn new(disk: Arc<D>, index: I, temps: Arc<Temps<D>>) -> Self {
+        Self { disk, index, temps }
+    }
+
+    /// The index that says where things lie.
+    pub fn index(&self) -> &I {
+        &self.index
+    }
+
+    /// Reads objects. The caller bounds their number and so the memory: a chunk has at most
+    /// [`MAX_CHUNK`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the index; what can't be read from the disk is not here.
+    pub fn read(&self, ids: &[ObjectId]) -> IndexResult<Found> {
+        let mut found = Found {
+            objects: vec![None; ids.len()],
+            suspects: Vec::new(),
+        };
+        let mut last = None;
+        let mut at = 0;
+        while at < ids.len() {
+            if ids[at].kind == ObjectKind::Page {
+                found.objects[at] = self.index.page(&ids[at].hash)?;
+                at += 1;
+                continue;
+            }
+            let Some(place) = self.index.chunk_place(&ids[at].hash)? else {
+                let hash = &ids[at].hash;
+                found.objects[at] = self.small(hash, &mut found.suspects)?;
+                if found.objects[at].is_none() {
+                    found.objects[at] = self.partial(hash);
+                }
+                at += 1;
+                continue;
+            };
+            let run = self.run(&ids[at..], place)?;
+            let end = at + run.len();
+            let out = &mut found.objects[at..end];
+            self.read_run(&ids[at..end], &run, out, &mut last, &mut found.suspects)?;
+            at = end;
+        }
+        Ok(found)
+    }
+
+    /// Places of the chunks at the front of `ids` that follow each other in one content.
+    fn run(&self, ids: &[ObjectId], first: ChunkPlace) -> IndexResult<Vec<ChunkPlace>> {
+        let mut run = vec![first];
+        let mut end = first.offset.saturating_add(u64::from(first.len));
+        for id in &ids[1..] {
+            if id.kind != ObjectKind::Chunk {
+                break;
+            }
+            let Some(next) = self.index.chunk_place(&id.hash)? else {
+                break;
+            };
+            let len = u64::from(next.len);
+            let total = end.saturating_add(len).saturating_sub(first.offset);
+            if next.content != first.content || next.offset != end || total > MAX_RUN {
+                break;
+            }
+            end = end.saturating_add(len);
+            run.push(next);
+        }
+        Ok(run)
+    }
+
+    fn read_run(
+        &self,
+        ids: &[ObjectId],
+        run: &[ChunkPlace],
+        out: &mut [Option<Bytes>],
+        last: &mut Option<Last<D::File>>,
+        suspects: &mut Vec<RelPath>,
+    ) -> IndexResult<()> {
+        let (Some(first), Some(end)) = (run.first(), run.last()) else {
+            return Ok(());
+        };
+        let total = end.offset + u64::from(end.len) - first.offset;
+        let sane =
+            run.iter().all(|p| p.len <= MAX_CHUNK) && total <= MAX_RUN + u64::from(MAX_CHUNK);
+        if sane {
+            if last.as_ref().is_some_and(|l| l.content == first.content)
+                && let Some(open) = last
+            {
+                if read_from(&open.file, ids, run, total, out) {
+                    return Ok(());
+                }
+                suspect(suspects, &open.path);
+            }
+            for path in self.index.with_content(&first.content, MAX_HOLDERS)? {
+                let Ok(file) = self.disk.open(Place::User(&path)) else {
+                    suspect(suspects, &path);
+                    continue;
+                };
+                let whole = read_from(&file, ids, run, total, out);
+                if !whole {
+                    suspect(suspects, &path);
+                }
+                *last = Some(Last {
+                    content: first.content,
+                    path,
+                    file,
+                });
+                if whole {
+                    return Ok(());
+                }
+            }
+        }
+        // Some holders were edited, or the places are out of date.
+        for (id, slot) in ids.iter().zip(out) {
+            if slot.is_none() {
+                *slot = self.partial(&id.hash);
+            }
+            if slot.is_none() {
+                *slot = self.small(&id.hash, suspects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A chunk that is a whole small file.
+    fn small(&self, hash: &ContentHash, suspects: &mut Vec<RelPath>) -> IndexResult<Option<Bytes>> {
+        for path in self
+            .index
+            .with_content(&ContentRoot::single(*hash), MAX_HOLDERS)?
+        {
+            match self.read_small(&path) {
+                Some(bytes) if ContentHash::chunk(&bytes) == *hash => {
+                    return Ok(Some(bytes.into()));
+                }
+                _ => suspect(suspects, &path),
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_small(&self, path: &RelPath) -> Option<Vec<u8>> {
+        let file = self.disk.open(Place::User(path)).ok()?;
+        let size = file.stat().ok()?.size;
+        if size > u64::from(MAX_CHUNK) {
+            return None;
+        }
+        verify::read_whole(&file, size).ok()
+    }
+
+    /// A chunk of an unfinished file.
+    fn partial(&self, hash: &ContentHash) -> Option<Bytes> {
+        let place = self.temps.find(hash)?;
+        let mut bytes = vec![0; place.len as usize];
+        let got = self.temps.read_at(&place, &mut bytes).ok()?;
+        (got == bytes.len() && ContentHash::chunk(&bytes) == *hash).then(|| bytes.into())
+    }
+}
+
+/// Fills what isn't filled yet from one file; whether all chunks were right. One read serves all, and
+/// the pieces share its buffer.
+fn read_from<F: DiskFile>(
+    file: &F,
+    ids: &[ObjectId],
+    run: &[ChunkPlace],
+    total: u64,
+    out: &mut [Option<Bytes>],
+) -> bool {
+    let (Some(first), Ok(len)) = (run.first(), usize::try_from(total)) else {
+        return false;
+    };
+    let mut buf = vec![0; len];
+    let Ok(got) = verify::read_full(file, &mut buf, first.offset) else {
+        return false;
+    };
+    buf.truncate(got);
+    let buf = Bytes::from(buf);
+    let mut whole = true;
+    let mut at = 0;
+    for ((id, place), slot) in ids.iter().zip(run).zip(out) {
+        let end = at + place.len as usize;
+        if slot.is_none() {
+            if buf
+                .get(at..end)
+                .is_some_and(|b| ContentHash::chunk(b) == id.hash)
+            {
+                *slot = Some(buf.slice(at..end));
+            } else {
+                whole = false;
+            }
+        }
+        at = end;
+    }
+    whole
+}
+
+fn suspect(suspects: &mut Vec<RelPath>, path: &RelPath) {
+    if !suspects.contains(path) {
+        suspects.push(path.clone());
+    }
+}
+
+#[cfg(test)]
+#[path = "chunks_tests.rs"]
+mod tests;

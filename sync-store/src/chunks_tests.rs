@@ -1,0 +1,165 @@
+use super::*;
+use crate::fs::MemDisk;
+use sync_core::{
+    index::{Batch, IndexEntry, ManifestPut, MemIndex},
+    manifest::{Manifest, manifest_of},
+};
+
+struct Bench {
+    disk: Arc<MemDisk>,
+    index: MemIndex,
+    temps: Arc<Temps<MemDisk>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let disk = MemDisk::new();
+        disk.prepare().unwrap();
+        let disk = Arc::new(disk);
+        let temps = Arc::new(Temps::new(Arc::clone(&disk), 0));
+        Self {
+            disk,
+            index: MemIndex::new(),
+            temps,
+        }
+    }
+
+    fn add(&mut self, at: &str, bytes: &[u8]) -> Manifest {
+        self.disk.user_write(at, bytes).unwrap();
+        let manifest = manifest_of(bytes, 1).unwrap();
+        let entry = IndexEntry {
+            content: Some(manifest.root),
+            ..IndexEntry::default()
+        };
+        let mut batch = Batch::default();
+        batch.entries.push((path(at), Some(entry)));
+        if manifest.root.height > 0 {
+            batch.manifests.push(ManifestPut {
+                content: manifest.root,
+                pages: manifest
+                    .pages
+                    .iter()
+                    .map(|p| (p.hash, p.bytes.clone()))
+                    .collect(),
+                chunks: manifest.chunks.clone(),
+            });
+        }
+        self.index.commit(batch).unwrap();
+        manifest
+    }
+
+    fn read(&self, ids: &[ObjectId]) -> Found {
+        let store = ChunkStore::new(
+            Arc::clone(&self.disk),
+            self.index.clone(),
+            Arc::clone(&self.temps),
+        );
+        store.read(ids).unwrap()
+    }
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).unwrap()
+}
+
+fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut out);
+    out
+}
+
+fn chunk(hash: ContentHash) -> ObjectId {
+    ObjectId {
+        kind: ObjectKind::Chunk,
+        hash,
+    }
+}
+
+fn ids(manifest: &Manifest) -> Vec<ObjectId> {
+    let pages = manifest.pages.iter().map(|p| ObjectId {
+        kind: ObjectKind::Page,
+        hash: p.hash,
+    });
+    pages
+        .chain(manifest.chunks.iter().map(|c| chunk(c.hash)))
+        .collect()
+}
+
+#[test]
+fn everything_is_found_and_true() {
+    let mut bench = Bench::new();
+    let bytes = noise(9_000_000, 1);
+    let manifest = bench.add("big", &bytes);
+    bench.add("small", b"tiny");
+    bench.add("empty", b"");
+    let mut ids = ids(&manifest);
+    ids.insert(3, chunk(ContentHash::chunk(b"tiny")));
+    ids.push(chunk(ContentHash::chunk(b"")));
+    ids.push(chunk(ContentHash::chunk(b"unknown")));
+    let found = bench.read(&ids);
+    assert!(found.suspects.is_empty());
+    assert_eq!(found.objects.last(), Some(&None));
+    assert_eq!(found.objects[3].as_deref(), Some(&b"tiny"[..]));
+    for (id, object) in ids.iter().zip(&found.objects[..ids.len() - 1]) {
+        let object = object.as_ref().unwrap();
+        assert!(id.kind == ObjectKind::Page || ContentHash::chunk(object) == id.hash);
+    }
+}
+
+#[test]
+fn an_edited_file_is_suspect_and_the_next_holder_serves() {
+    let mut bench = Bench::new();
+    let bytes = noise(1_500_000, 2);
+    let manifest = bench.add("one", &bytes);
+    let ids = ids(&manifest);
+    let mut edited = bytes.clone();
+    edited[700_000] ^= 1;
+    bench.disk.user_write("one", &edited).unwrap();
+    let found = bench.read(&ids);
+    assert_eq!(found.suspects, [path("one")]);
+    assert_eq!(
+        found.objects.iter().filter(|o| o.is_none()).count(),
+        1,
+        "only what changed is gone"
+    );
+    bench.add("two", &bytes);
+    let found = bench.read(&ids);
+    assert_eq!(found.suspects, [path("one")]);
+    assert!(found.objects.iter().all(Option::is_some));
+    bench.disk.user_remove("one").unwrap();
+    bench.disk.user_write("two", &bytes[..800_000]).unwrap();
+    let found = bench.read(&ids);
+    assert_eq!(found.suspects.len(), 2);
+    bench.add("small", b"tiny");
+    bench.disk.user_write("small", b"tinY").unwrap();
+    let found = bench.read(&[chunk(ContentHash::chunk(b"tiny"))]);
+    assert_eq!(
+        found,
+        Found {
+            objects: vec![None],
+            suspects: vec![path("small")]
+        }
+    );
+}
+
+#[test]
+fn chunks_of_unfinished_files_are_served() {
+    let bench = Bench::new();
+    let bytes = noise(600_000, 3);
+    let manifest = manifest_of(&bytes, 1).unwrap();
+    let first = manifest.chunks[0];
+    let piece = Bytes::copy_from_slice(&bytes[..first.len as usize]);
+    let size = bytes.len() as u64;
+    assert!(
+        bench
+            .temps
+            .write_chunk(&manifest.root, size, 0, &first.hash, &piece)
+            .unwrap()
+    );
+    let found = bench.read(&[chunk(first.hash), chunk(manifest.chunks[1].hash)]);
+    assert_eq!(found.objects, [Some(piece), None]);
+    assert!(found.suspects.is_empty());
+}
