@@ -1,0 +1,22 @@
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+pub mod dial;
+pub mod gate;
+pub mod handshake;
+pub mod membership;
+pub mod record;
+pub mod session;
+
+#[cfg(feature = "actor")]
+pub mod actor;
+#[cfg(feature = "tcp")]
+pub mod tcp;
+
+#[cfg(test)]
+mod testing;
+
+pub use gate::Gate;
+pub use handshake::Entropy;
+pub use membership::{Level, Member, Membership, Role, SharedFolder};
+pub use session::{CloseReason, Config, Event, Goodbye, Hello, Session, SessionError};

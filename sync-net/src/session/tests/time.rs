@@ -1,0 +1,143 @@
+//! Deadlines, pings and silence, in virtual time.
+
+use super::*;
+
+/// Lets time pass for both sides until `until`, with a path of some delay.
+fn run(pair: &mut Pair, until: Duration, delay: Duration) -> usize {
+    let mut records = 0;
+    loop {
+        let next = [&pair.a, &pair.b]
+            .into_iter()
+            .filter_map(|s| s.session.next_timeout())
+            .min();
+        let Some(next) = next.filter(|next| *next <= until) else {
+            pair.now = until;
+            return records;
+        };
+        pair.now = pair.now.max(next);
+        pair.a.session.handle_timeout(pair.now);
+        pair.b.session.handle_timeout(pair.now);
+        pair.a.collect();
+        pair.b.collect();
+        loop {
+            let (to_b, to_a) = (pair.a.output(pair.now), pair.b.output(pair.now));
+            if to_a.is_empty() && to_b.is_empty() {
+                break;
+            }
+            records += to_a.len() + to_b.len();
+            pair.now += delay;
+            if !to_b.is_empty() {
+                pair.b.feed(&to_b, pair.now);
+            }
+            if !to_a.is_empty() {
+                pair.a.feed(&to_a, pair.now);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_idle_session_lives_on_few_bytes() {
+    let mut pair = Pair::open(&Config::default());
+    let bytes = run(&mut pair, secs(24 * 3600), Duration::from_millis(20));
+    assert!(pair.a.session.is_open() && pair.b.session.is_open());
+    assert!(bytes < 24 * 3600 * 6, "{bytes} bytes in a day");
+    let rtt = pair.a.session.rtt().or(pair.b.session.rtt()).unwrap();
+    assert!(rtt <= Duration::from_millis(40));
+    assert!(
+        [&pair.a, &pair.b]
+            .iter()
+            .any(|s| s.session.rtt() > Some(Duration::from_millis(39)))
+    );
+}
+
+#[test]
+fn a_peer_that_is_silent_for_a_minute_is_dead() {
+    let mut pair = Pair::open(&Config::default());
+    let mut now = Duration::ZERO;
+    let mut pings = 0;
+    while let Some(next) = pair.a.session.next_timeout() {
+        assert!(next > now, "time moves on");
+        now = next;
+        pair.a.session.handle_timeout(now);
+        pings += usize::from(!pair.a.output(now).is_empty());
+        pair.a.collect();
+    }
+    assert_eq!(now, secs(60));
+    assert_eq!(pair.a.closed(), Some(CloseReason::Silent));
+    assert_eq!(pings, 2);
+}
+
+#[test]
+fn while_we_do_not_read_the_peer_is_not_dead() {
+    let mut pair = Pair::open(&Config::default());
+    let session = &mut pair.a.session;
+    session.set_receive_paused(true, secs(1));
+    session.handle_timeout(secs(300));
+    assert!(session.is_open());
+    assert!(!pair.a.output(secs(300)).is_empty(), "but it hears from us");
+    assert_eq!(pair.a.session.unanswered(secs(310)), Some(secs(10)));
+    pair.a.session.set_receive_paused(false, secs(300));
+    pair.a.session.handle_timeout(secs(359));
+    assert!(pair.a.session.is_open());
+    pair.a.session.handle_timeout(secs(360));
+    assert!(pair.a.session.is_closed());
+}
+
+#[test]
+fn a_handshake_has_a_deadline_at_every_stage() {
+    for messages in 0..3 {
+        let mut pair = Pair::new(&Config::default());
+        for n in 0..messages {
+            if n % 2 == 0 {
+                let bytes = pair.a.output(secs(0));
+                pair.b.feed(&bytes, secs(1));
+            } else {
+                let bytes = pair.b.output(secs(0));
+                pair.a.feed(&bytes, secs(1));
+            }
+        }
+        for side in [&mut pair.a, &mut pair.b] {
+            assert_eq!(side.session.next_timeout(), Some(secs(10)));
+            side.session
+                .handle_timeout(secs(10) - Duration::from_nanos(1));
+            side.collect();
+            assert_eq!(side.closed(), None);
+            side.session.handle_timeout(secs(10));
+            side.collect();
+            assert_eq!(side.closed(), Some(SessionError::HandshakeTimeout.into()));
+            assert_eq!(side.session.next_timeout(), None);
+        }
+    }
+}
+
+#[test]
+fn a_goodbye_that_cannot_leave_is_given_up() {
+    let mut pair = Pair::open(&Config::default());
+    pair.a.session.close(Goodbye::Stopping, secs(5));
+    assert_eq!(pair.a.session.next_timeout(), Some(secs(7)));
+    pair.a.session.handle_timeout(secs(7));
+    pair.a.collect();
+    assert_eq!(pair.a.closed(), Some(CloseReason::Local(Goodbye::Stopping)));
+}
+
+#[test]
+fn under_load_the_delay_is_measured_too() {
+    let mut pair = Pair::open(&Config::default());
+    for second in 1..=41_u32 {
+        let now = secs(u64::from(second));
+        pair.now = now;
+        pair.a
+            .session
+            .send_bulk(1, Bytes::from_static(b"data"), false)
+            .unwrap();
+        let bytes = pair.a.output(now);
+        pair.b.feed(&bytes, now + Duration::from_millis(500));
+        let bytes = pair.b.output(now + Duration::from_millis(500));
+        if !bytes.is_empty() {
+            pair.a.feed(&bytes, now + Duration::from_secs(1));
+        }
+    }
+    // Twice a second in between an RTT of zero: 0, 125 ms, 234 ms.
+    assert_eq!(pair.a.session.rtt(), Some(Duration::from_micros(234_375)));
+}

@@ -1,0 +1,145 @@
+//! From a stream to an established session.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+
+use crate::dial::PathClass;
+use crate::gate::Gate;
+use crate::membership::SharedFolder;
+use crate::session::{CloseReason, Config, Event, Hello, Session};
+
+use super::pump::Pump;
+use super::{ByteStream, Clock, Connected, connect, fresh_entropy, path_to};
+
+/// Why a peer wasn't reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(#[from] io::Error),
+    /// A connection, but no session.
+    #[error("no session: {0}")]
+    Session(#[from] CloseReason),
+}
+
+/// Connects to a peer and establishes a session in a folder.
+pub async fn dial(
+    addr: SocketAddr,
+    folder: SharedFolder,
+    hello: Hello,
+    config: Config,
+    clock: Clock,
+) -> Result<Connected, DialError> {
+    let stream = connect(addr).await?;
+    let session = Session::initiate(folder, hello, config, fresh_entropy()?, clock.now())
+        .map_err(CloseReason::from)?;
+    Ok(establish(
+        session,
+        Box::new(stream),
+        Some(addr),
+        path_to(addr.ip()),
+        clock,
+    )
+    .await?)
+}
+
+/// A session for a peer that connected to us, not yet established.
+pub fn accept_session(
+    gate: &Arc<Gate>,
+    hello: Hello,
+    config: Config,
+    clock: Clock,
+) -> io::Result<Session> {
+    Ok(Session::accept(
+        Arc::clone(gate),
+        hello,
+        config,
+        fresh_entropy()?,
+        clock.now(),
+    ))
+}
+
+/// Carries a session's handshake over a stream. It ends by the session's own
+/// deadline at the latest, and until then a stranger hears nothing.
+pub async fn establish(
+    session: Session,
+    stream: Box<dyn ByteStream>,
+    remote: Option<SocketAddr>,
+    path: PathClass,
+    clock: Clock,
+) -> Result<Connected, CloseReason> {
+    establish_watched(session, stream, remote, path, clock, || true).await
+}
+
+/// Like [`establish`]; `on_stranger` is asked once when the peer turns out to
+/// be a stranger, and says whether it may stay until the deadline.
+pub async fn establish_watched(
+    session: Session,
+    stream: Box<dyn ByteStream>,
+    remote: Option<SocketAddr>,
+    path: PathClass,
+    clock: Clock,
+    on_stranger: impl FnOnce() -> bool,
+) -> Result<Connected, CloseReason> {
+    let mut on_stranger = Some(on_stranger);
+    let mut pump = Pump::new(session, stream, BytesMut::new(), BytesMut::new(), clock);
+    let event = poll_fn(|cx| {
+        loop {
+            let polled = pump.poll(cx, true);
+            if pump.session.is_mute() && on_stranger.take().is_some_and(|stays| !stays()) {
+                pump.session.handle_disconnect();
+            }
+            if let Some(event) = pump.session.poll_event() {
+                return Poll::Ready(event);
+            }
+            if polled.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    match event {
+        Event::Established(established) => {
+            // The peer waits for our greeting, maybe longer than for a driver.
+            poll_fn(|cx| {
+                while !(pump.output.is_empty() && pump.session.is_flushed()) {
+                    if pump.poll(cx, false).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let Pump {
+                session,
+                stream,
+                input,
+                output,
+                ..
+            } = pump;
+            let established = *established;
+            Ok(Connected {
+                established,
+                remote,
+                path,
+                session,
+                stream,
+                input,
+                output,
+                clock,
+            })
+        }
+        Event::Closed(reason) => {
+            if matches!(reason, CloseReason::Local(_)) {
+                pump.farewell().await;
+            }
+            Err(reason)
+        }
+        _ => Err(CloseReason::Disconnected),
+    }
+}
