@@ -1,0 +1,15 @@
+//! Where the disk changes, as the operating system tells it.
+//!
+//! [`Coalescer`] is the logic: it gathers single events into few dirty paths and decides when they have been
+//! quiet long enough to be looked at. [`FolderWatcher`] is a thin shell that feeds it from `notify` in a thread of
+//! its own. Events are hints: losing some is told as [`WatchEvent::Degraded`] with a full scan asked for, and the
+//! truth is always found by the scanner. Nothing here reads files.
+
+mod coalesce;
+mod notify_shell;
+
+pub use coalesce::{Coalescer, Dirty};
+pub use notify_shell::{FolderWatcher, WatchEvent};
+
+#[cfg(test)]
+mod tests;
