@@ -39,9 +39,21 @@ pub fn rank(a: (&Entry, Dot), b: (&Entry, Dot)) -> Ordering {
 /// The name of the conflict copy of a file at `path` with this content, last changed by `author` at
 /// `mtime_ns`: `STEM (conflict REPLICA6 YYYY-MM-DD HH-MM-SS HASH4).EXT`. The same loser gets the same
 /// name everywhere; an existing suffix of this form is replaced; the stem is cut to fit 255 bytes.
-pub fn copy_path(path: &RelPath, author: ReplicaId, mtime_ns: i64, content: &ContentHash) -> RelPath {
+pub fn copy_path(
+    path: &RelPath,
+    author: ReplicaId,
+    mtime_ns: i64,
+    content: &ContentHash,
+) -> RelPath {
     let utc = Utc::from_unix_ns(mtime_ns);
-    let Utc { year, month, day, hour, minute, second } = utc;
+    let Utc {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = utc;
     let hash = base32_text(&content.as_bytes()[..3]);
     let suffix = format!(
         " (conflict {} {year:04}-{month:02}-{day:02} {hour:02}-{minute:02}-{second:02} {})",
@@ -53,12 +65,18 @@ pub fn copy_path(path: &RelPath, author: ReplicaId, mtime_ns: i64, content: &Con
     let stem = strip_suffix(stem);
     let room = MAX_COMPONENT - suffix.len();
     // An extension that would leave no room for the stem isn't one.
-    let (stem, ext) = if ext.len() > room / 2 { (strip_suffix(name), &b""[..]) } else { (stem, ext) };
+    let (stem, ext) = if ext.len() > room / 2 {
+        (strip_suffix(name), &b""[..])
+    } else {
+        (stem, ext)
+    };
     let stem = cut(stem, room - ext.len());
     let name = [stem, suffix.as_bytes(), ext].concat();
     // The name is bounded and keeps the path's parent; only a path near 4,096 bytes can be refused, and
     // then the copy goes to the root under the same name.
-    path.with_name(&name).or_else(|_| RelPath::parse(&name)).unwrap_or_else(|_| path.clone())
+    path.with_name(&name)
+        .or_else(|_| RelPath::parse(&name))
+        .unwrap_or_else(|_| path.clone())
 }
 
 /// Whether a name is that of a conflict copy.
@@ -108,17 +126,30 @@ mod tests {
 
     fn copy(name: &[u8]) -> RelPath {
         let path = RelPath::parse(name).unwrap();
-        copy_path(&path, ReplicaId(7), 1_795_334_400_000_000_000, &ContentHash::chunk(b"x"))
+        copy_path(
+            &path,
+            ReplicaId(7),
+            1_795_334_400_000_000_000,
+            &ContentHash::chunk(b"x"),
+        )
     }
 
     #[test]
     fn names_of_copies() {
         let one = copy(b"d/report.txt");
-        assert!(one.display().starts_with("d/report (conflict AAAAAA 2026-11-22 08-00-00 "), "{one}");
+        assert!(
+            one.display()
+                .starts_with("d/report (conflict AAAAAA 2026-11-22 08-00-00 "),
+            "{one}"
+        );
         assert!(one.display().ends_with(").txt"));
         assert!(is_copy(&one));
         assert_eq!(copy(one.as_bytes()), one, "an existing suffix is replaced");
-        assert!(copy(b".profile").display().starts_with(".profile (conflict"));
+        assert!(
+            copy(b".profile")
+                .display()
+                .starts_with(".profile (conflict")
+        );
         assert!(!is_copy(&RelPath::parse(b"a (conflict).txt").unwrap()));
     }
 

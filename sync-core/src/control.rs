@@ -29,12 +29,12 @@ pub use error::{ApiError, ErrorKind};
 pub use event::{Event, EventType};
 pub use file::{Dot, FileInfo, FileState, Holder, Transferred, VersionInfo, path_text};
 pub use folder::{
-    Candidate, CandidateState, Counts, ErrorItem, Folder, FolderState, FoundBy, Held, Need, PathKind,
-    Peer, Rates, ScanProgress, Transport,
+    Candidate, CandidateState, Counts, ErrorItem, Folder, FolderState, FoundBy, Held, Need,
+    PathKind, Peer, Rates, ScanProgress, Transport,
 };
 pub use request::{
-    AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, RemovedFolder, SecretShown, SecretText,
-    SetFolder, Stopping, check_name,
+    AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, RemovedFolder, SecretShown,
+    SecretText, SetFolder, Stopping, check_name,
 };
 pub use setting::{Setting, SettingError, Settings, check_known_host};
 

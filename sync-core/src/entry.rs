@@ -116,9 +116,10 @@ impl Entry {
                     && self.target.is_some() == link
                     && (file || self.size == 0)
                     && self.mode & !MODE_MASK == 0
-                    && self.target.as_ref().is_none_or(|t| {
-                        !t.is_empty() && t.len() <= MAX_TARGET && !t.contains(&0)
-                    })
+                    && self
+                        .target
+                        .as_ref()
+                        .is_none_or(|t| !t.is_empty() && t.len() <= MAX_TARGET && !t.contains(&0))
             }
         }
     }

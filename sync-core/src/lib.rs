@@ -12,7 +12,9 @@
 //! | [`index`] | what a folder knows, behind a trait |
 //! | [`observe`], [`conflict`] | what a stat says; who keeps a name |
 //! | [`disk`] | what the core and the disk say to each other |
+//! | [`fetch`] | which peer is asked for what |
 //! | [`message`] | what peers say to each other |
+//! | [`reconcile`], [`fetch`], [`engine`] | what a record means, what is fetched from whom, and the folder as a whole |
 //! | [`control`] | what the daemon and its clients say to each other |
 
 #![forbid(unsafe_code)]
@@ -21,7 +23,9 @@ pub mod chunk;
 pub mod conflict;
 pub mod control;
 pub mod disk;
+pub mod engine;
 pub mod entry;
+pub mod fetch;
 pub mod ids;
 pub mod index;
 pub mod keys;
@@ -29,6 +33,7 @@ pub mod manifest;
 pub mod message;
 pub mod observe;
 pub mod path;
+pub mod reconcile;
 pub mod record;
 pub mod secret;
 pub mod time;

@@ -301,7 +301,8 @@ impl ObjectReader {
                 if len > MAX_OBJECT {
                     return Err(MessageError::ObjectTooLarge(len));
                 }
-                self.buffer.reserve((len as usize + 4).saturating_sub(self.buffer.len()));
+                self.buffer
+                    .reserve((len as usize + 4).saturating_sub(self.buffer.len()));
                 self.expected = Some(len);
                 len
             }

@@ -29,7 +29,11 @@ pub fn glance(entry: Option<&IndexEntry>, disk: Option<&DiskStat>) -> Glance {
         (None, Some(_)) => Glance::Look,
         (Some(known), Some(disk)) => {
             let racy = entry.is_some_and(|e| e.flags & flag::RACY != 0);
-            if !racy && same_stat(known, disk) { Glance::Same } else { Glance::Look }
+            if !racy && same_stat(known, disk) {
+                Glance::Same
+            } else {
+                Glance::Look
+            }
         }
     }
 }
@@ -52,7 +56,10 @@ pub fn same_stat(a: &DiskStat, b: &DiskStat) -> bool {
 /// Whether `b` is what an action that expects `a` may replace: as [`same_stat`], but the change time
 /// is left out, because linking and renaming move it without touching content.
 pub fn replaceable(a: &DiskStat, b: &DiskStat) -> bool {
-    same_stat(&DiskStat { ctime_ns: 0, ..*a }, &DiskStat { ctime_ns: 0, ..*b })
+    same_stat(
+        &DiskStat { ctime_ns: 0, ..*a },
+        &DiskStat { ctime_ns: 0, ..*b },
+    )
 }
 
 /// Age below which a modification time can't be trusted to change with the next write, in

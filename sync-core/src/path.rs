@@ -140,12 +140,18 @@ impl RelPath {
 
     /// The sort key: the same bytes with 0x00 for `/`, so that byte order is the order of a walk.
     pub fn key(&self) -> Vec<u8> {
-        self.0.iter().map(|b| if *b == b'/' { 0 } else { *b }).collect()
+        self.0
+            .iter()
+            .map(|b| if *b == b'/' { 0 } else { *b })
+            .collect()
     }
 
     /// Reads a sort key back.
     pub fn from_key(key: &[u8]) -> Result<Self, PathError> {
-        let bytes: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
+        let bytes: Vec<u8> = key
+            .iter()
+            .map(|b| if *b == 0 { b'/' } else { *b })
+            .collect();
         Self::parse(&bytes)
     }
 
@@ -157,7 +163,9 @@ impl RelPath {
 
 /// Whether `name`, at a folder's root, is `.sync` in some case folding. U+017F (long s) folds to `s`.
 fn is_reserved(name: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(name) else { return false };
+    let Ok(text) = std::str::from_utf8(name) else {
+        return false;
+    };
     text.replace('\u{17f}', "s").eq_ignore_ascii_case(RESERVED)
 }
 
@@ -243,9 +251,18 @@ mod tests {
         ] {
             assert_eq!(RelPath::parse(bytes).unwrap_err(), want, "{bytes:?}");
         }
-        assert_eq!(RelPath::parse(&[b'a'; 256]).unwrap_err(), PathError::ComponentTooLong);
-        assert_eq!(RelPath::parse(&vec![b'a'; 5000]).unwrap_err(), PathError::TooLong);
-        assert_eq!(RelPath::parse("a/".repeat(200).trim_end_matches('/').as_bytes()), Err(PathError::TooDeep));
+        assert_eq!(
+            RelPath::parse(&[b'a'; 256]).unwrap_err(),
+            PathError::ComponentTooLong
+        );
+        assert_eq!(
+            RelPath::parse(&vec![b'a'; 5000]).unwrap_err(),
+            PathError::TooLong
+        );
+        assert_eq!(
+            RelPath::parse("a/".repeat(200).trim_end_matches('/').as_bytes()),
+            Err(PathError::TooDeep)
+        );
         assert!(RelPath::parse(b"a/.sync").is_ok());
         assert!(RelPath::parse(b".syncignore").is_ok());
         assert!(RelPath::parse(&[b'\xff'; 255]).is_ok());

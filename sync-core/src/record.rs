@@ -75,7 +75,11 @@ pub struct RawRecord {
 
 impl std::fmt::Debug for RawRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RawRecord({} bytes)", self.signed.len() + self.proof.len())
+        write!(
+            f,
+            "RawRecord({} bytes)",
+            self.signed.len() + self.proof.len()
+        )
     }
 }
 
@@ -97,7 +101,11 @@ impl Record {
     }
 
     /// Checks signature, envelope and body of a record from outside.
-    pub fn verify(keys: &FolderKeys, raw: RawRecord, known: &mut VerifiedRoots) -> Result<Self, RecordError> {
+    pub fn verify(
+        keys: &FolderKeys,
+        raw: RawRecord,
+        known: &mut VerifiedRoots,
+    ) -> Result<Self, RecordError> {
         let proof = Proof::parse(&raw.proof)?;
         let root = proof.root(leaf(&raw.signed));
         if !known.contains(&root, &proof.signature) {
@@ -118,7 +126,9 @@ impl Record {
         let read = keys.read().ok_or(RecordError::Level)?;
         let envelope = Envelope::parse(&raw.signed)?;
         let sealed = &raw.signed[envelope.body.clone()];
-        let plain = read.open_body(&raw.signed[..envelope.aad_len], sealed).map_err(|_| RecordError::Body)?;
+        let plain = read
+            .open_body(&raw.signed[..envelope.aad_len], sealed)
+            .map_err(|_| RecordError::Body)?;
         let body: Body = minicbor::decode(&plain).map_err(|_| RecordError::Malformed)?;
         if check && read.path_id(body.path.as_bytes()) != envelope.path_id {
             return Err(RecordError::Body);
@@ -136,12 +146,21 @@ impl Record {
         if !entry.is_consistent() {
             return Err(RecordError::Malformed);
         }
-        Ok(Self { entry, version: envelope.version, era: envelope.era, raw })
+        Ok(Self {
+            entry,
+            version: envelope.version,
+            era: envelope.era,
+            raw,
+        })
     }
 }
 
 /// Signs entries, each with its version, [`BATCH`] under one signature. Order is kept.
-pub fn sign(keys: &FolderKeys, era: u32, entries: Vec<(Entry, Version)>) -> Result<Vec<Record>, RecordError> {
+pub fn sign(
+    keys: &FolderKeys,
+    era: u32,
+    entries: Vec<(Entry, Version)>,
+) -> Result<Vec<Record>, RecordError> {
     let mut records = Vec::with_capacity(entries.len());
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
@@ -183,7 +202,12 @@ fn sign_batch(
     let signature = keys.sign(CONTEXT, &root).ok_or(RecordError::CannotSign)?;
     for (i, ((entry, version), signed)) in batch.into_iter().zip(signed).enumerate() {
         let proof = Bytes::from(proof_bytes(&levels, i, &signature));
-        out.push(Record { entry, version, era, raw: RawRecord { signed, proof } });
+        out.push(Record {
+            entry,
+            version,
+            era,
+            raw: RawRecord { signed, proof },
+        });
     }
     Ok(())
 }
@@ -193,7 +217,11 @@ fn sign_batch(
 fn envelope_head(era: u32, path_id: &[u8; 16], version: &Version, kind: Kind) -> Vec<u8> {
     let mut e = Encoder::new(Vec::with_capacity(256));
     // Writing to a vector cannot fail, so the error type is `Infallible`.
-    let _ = e.array(7).and_then(|e| e.u8(FORMAT)).and_then(|e| e.u32(era)).and_then(|e| e.bytes(path_id));
+    let _ = e
+        .array(7)
+        .and_then(|e| e.u8(FORMAT))
+        .and_then(|e| e.u32(era))
+        .and_then(|e| e.bytes(path_id));
     let _ = e.encode(version);
     let _ = e.u8(kind.code()).and_then(|e| e.null());
     e.into_writer()
@@ -243,7 +271,14 @@ impl Envelope {
             return Err(None);
         }
         let body = signed.len() - body.len()..signed.len();
-        Ok(Self { era, path_id, version, kind, aad_len, body })
+        Ok(Self {
+            era,
+            path_id,
+            version,
+            kind,
+            aad_len,
+            body,
+        })
     }
 }
 
@@ -288,7 +323,10 @@ impl<'b, C> minicbor::Decode<'b, C> for RawRecord {
         if signed.len() > MAX_RECORD || proof.len() > Proof::MAX {
             return Err(minicbor::decode::Error::message("record too large"));
         }
-        Ok(Self { signed: Bytes::copy_from_slice(signed), proof: Bytes::copy_from_slice(proof) })
+        Ok(Self {
+            signed: Bytes::copy_from_slice(signed),
+            proof: Bytes::copy_from_slice(proof),
+        })
     }
 }
 
@@ -303,7 +341,9 @@ impl Proof {
     const MAX: usize = 2 + 6 * 32 + 64;
 
     fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let (&[index, n], rest) = bytes.split_first_chunk::<2>().ok_or(RecordError::Malformed)?;
+        let (&[index, n], rest) = bytes
+            .split_first_chunk::<2>()
+            .ok_or(RecordError::Malformed)?;
         let n = usize::from(n);
         if n > 6 || usize::from(index) >= 1 << n || rest.len() != n * 32 + 64 {
             return Err(RecordError::Malformed);
@@ -311,13 +351,21 @@ impl Proof {
         let (way, signature) = rest.split_at(n * 32);
         let signature = signature.try_into().map_err(|_| RecordError::Malformed)?;
         let siblings = way.as_chunks::<32>().0.to_vec();
-        Ok(Self { index, siblings, signature })
+        Ok(Self {
+            index,
+            siblings,
+            signature,
+        })
     }
 
     fn root(&self, leaf: [u8; 32]) -> [u8; 32] {
         let (mut at, mut index) = (leaf, self.index);
         for sibling in &self.siblings {
-            at = if index & 1 == 0 { node(&at, sibling) } else { node(sibling, &at) };
+            at = if index & 1 == 0 {
+                node(&at, sibling)
+            } else {
+                node(sibling, &at)
+            };
             index >>= 1;
         }
         at
@@ -354,7 +402,10 @@ fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 fn merkle_levels(leaves: Vec<[u8; 32]>) -> Vec<Vec<[u8; 32]>> {
     let mut levels = vec![leaves];
     while let Some(last) = levels.last().filter(|l| l.len() > 1) {
-        let next = last.chunks(2).map(|p| node(&p[0], p.get(1).unwrap_or(&p[0]))).collect();
+        let next = last
+            .chunks(2)
+            .map(|p| node(&p[0], p.get(1).unwrap_or(&p[0])))
+            .collect();
         levels.push(next);
     }
     levels

@@ -53,7 +53,14 @@ impl Utc {
 
     /// `2026-11-22T08:00:00Z`, as RFC 3339 has it.
     pub fn rfc3339(&self) -> String {
-        let Self { year, month, day, hour, minute, second } = self;
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self;
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }

@@ -87,13 +87,19 @@ impl Vector {
     /// Takes in all that `other` covers.
     pub fn merge(&mut self, other: &Self) {
         for (replica, counter) in &other.0 {
-            self.add(Dot { replica: *replica, counter: *counter });
+            self.add(Dot {
+                replica: *replica,
+                counter: *counter,
+            });
         }
     }
 
     /// All replicas and their counters, in order of replica.
     pub fn iter(&self) -> impl Iterator<Item = Dot> {
-        self.0.iter().map(|(replica, counter)| Dot { replica: *replica, counter: *counter })
+        self.0.iter().map(|(replica, counter)| Dot {
+            replica: *replica,
+            counter: *counter,
+        })
     }
 
     /// Number of replicas named.
@@ -108,7 +114,10 @@ impl Vector {
 
     /// The first replica after `replica`, for walking.
     pub fn next_after(&self, replica: ReplicaId) -> Option<ReplicaId> {
-        self.0.range((Excluded(replica), Unbounded)).next().map(|(r, _)| *r)
+        self.0
+            .range((Excluded(replica), Unbounded))
+            .next()
+            .map(|(r, _)| *r)
     }
 }
 
@@ -160,7 +169,11 @@ impl Version {
 
 /// CBOR: one flat array `[replica, counter, replica, counter, …]`, replicas rising, counters above 0.
 impl<C> Encode<C> for Vector {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
         e.array(self.0.len() as u64 * 2)?;
         for (replica, counter) in &self.0 {
             e.u64(replica.0)?.u64(*counter)?;
@@ -171,9 +184,13 @@ impl<C> Encode<C> for Vector {
 
 impl<'b, C> Decode<'b, C> for Vector {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let n = d.array()?.ok_or_else(|| decode::Error::message("vector of indefinite length"))?;
+        let n = d
+            .array()?
+            .ok_or_else(|| decode::Error::message("vector of indefinite length"))?;
         if n % 2 != 0 || n > MAX_REPLICAS as u64 * 2 {
-            return Err(decode::Error::message("vector of odd length or with too many replicas"));
+            return Err(decode::Error::message(
+                "vector of odd length or with too many replicas",
+            ));
         }
         let mut map = BTreeMap::new();
         for _ in 0..n / 2 {
@@ -194,7 +211,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn dot(replica: u64, counter: u64) -> Dot {
-        Dot { replica: ReplicaId(replica), counter }
+        Dot {
+            replica: ReplicaId(replica),
+            counter,
+        }
     }
 
     #[test]

@@ -45,6 +45,22 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// The name that programs see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too-large",
+            Self::Unsupported => "unsupported",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// The HTTP status code that goes with it.
     #[must_use]
     pub const fn http_status(self) -> u16 {
@@ -65,7 +81,11 @@ impl ApiError {
     /// An error without a hint.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds what to do next.
@@ -84,8 +104,11 @@ impl ApiError {
     /// A folder that the daemon doesn't have.
     #[must_use]
     pub fn unknown_folder(folder: &str) -> Self {
-        Self::new(ErrorKind::NotFound, format!("there is no folder `{folder}`"))
-            .with_hint("`syncctl folder list` shows the folders of this daemon")
+        Self::new(
+            ErrorKind::NotFound,
+            format!("there is no folder `{folder}`"),
+        )
+        .with_hint("`syncctl folder list` shows the folders of this daemon")
     }
 }
 

@@ -158,10 +158,14 @@ impl FolderRef {
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         if text.starts_with('/') {
             let trimmed = text.trim_end_matches('/');
-            return Ok(Self::Path(if trimmed.is_empty() { "/" } else { trimmed }.to_owned()));
+            return Ok(Self::Path(
+                if trimmed.is_empty() { "/" } else { trimmed }.to_owned(),
+            ));
         }
         check_name(text).map_err(|_| {
-            ApiError::bad_request(format!("`{text}` is neither a folder's name nor an absolute path"))
+            ApiError::bad_request(format!(
+                "`{text}` is neither a folder's name nor an absolute path"
+            ))
         })?;
         Ok(Self::Name(text.to_owned()))
     }
@@ -212,6 +216,8 @@ pub fn check_name(name: &str) -> Result<(), ApiError> {
     } else {
         return Ok(());
     };
-    Err(ApiError::bad_request(format!("this can't be a folder's name: {wrong}"))
-        .with_hint("give another one with --name"))
+    Err(
+        ApiError::bad_request(format!("this can't be a folder's name: {wrong}"))
+            .with_hint("give another one with --name"),
+    )
 }

@@ -20,7 +20,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lan: true, archive_days: 30, min_free: 256 << 20, rescan: 3_600 }
+        Self {
+            lan: true,
+            archive_days: 30,
+            min_free: 256 << 20,
+            rescan: 3_600,
+        }
     }
 }
 
@@ -59,7 +64,9 @@ pub enum SettingError {
         takes: &'static str,
     },
     /// An address isn't `host:port`.
-    #[error("`{host}` is no address of a host: it takes HOST:PORT, with [ ] around an IPv6 address")]
+    #[error(
+        "`{host}` is no address of a host: it takes HOST:PORT, with [ ] around an IPv6 address"
+    )]
     KnownHost {
         /// What was given.
         host: String,
@@ -83,8 +90,11 @@ impl Setting {
     /// Says what the setting takes.
     pub fn parse(key: &str, value: &str) -> Result<Self, SettingError> {
         let value = value.trim();
-        let refused =
-            |key, takes| SettingError::Value { key, value: value.to_owned(), takes };
+        let refused = |key, takes| SettingError::Value {
+            key,
+            value: value.to_owned(),
+            takes,
+        };
         match key {
             "lan" => match value {
                 "on" | "true" | "yes" => Ok(Self::Lan(true)),
@@ -108,7 +118,10 @@ impl Setting {
                 .map(Self::ArchiveDays)
                 .ok_or_else(|| refused("archive_days", "a number of days, 0 for no archive")),
             "min_free" => parse_size(value).map(Self::MinFree).ok_or_else(|| {
-                refused("min_free", "a number of bytes, or one with KiB, MiB, GiB or TiB")
+                refused(
+                    "min_free",
+                    "a number of bytes, or one with KiB, MiB, GiB or TiB",
+                )
             }),
             "rescan" => value
                 .parse()
@@ -116,7 +129,9 @@ impl Setting {
                 .filter(|seconds| (1..=31 * 86_400).contains(seconds))
                 .map(Self::Rescan)
                 .ok_or_else(|| refused("rescan", "a number of seconds, 1 to 2678400")),
-            _ => Err(SettingError::UnknownKey { key: key.chars().take(64).collect() }),
+            _ => Err(SettingError::UnknownKey {
+                key: key.chars().take(64).collect(),
+            }),
         }
     }
 
@@ -156,7 +171,10 @@ pub fn check_known_host(text: &str) -> Result<(), SettingError> {
         && text.rsplit_once(':').is_some_and(|(host, port)| {
             let port_is_good = port.parse::<u16>().is_ok_and(|port| port != 0)
                 && port.bytes().all(|byte| byte.is_ascii_digit());
-            let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let host_is_good = match host
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
                 // A zone, as in `fe80::1%eth0`, belongs to the host that reads it.
                 Some(ip) => ip
                     .split('%')
@@ -165,7 +183,9 @@ pub fn check_known_host(text: &str) -> Result<(), SettingError> {
                 None => {
                     !host.is_empty()
                         && host.len() <= 253
-                        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+                        && host
+                            .bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
                 }
             };
             port_is_good && host_is_good
@@ -173,7 +193,9 @@ pub fn check_known_host(text: &str) -> Result<(), SettingError> {
     if good {
         Ok(())
     } else {
-        Err(SettingError::KnownHost { host: text.chars().take(300).collect() })
+        Err(SettingError::KnownHost {
+            host: text.chars().take(300).collect(),
+        })
     }
 }
 

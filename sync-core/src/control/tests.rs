@@ -13,8 +13,16 @@ fn folder() -> Folder {
         reason: None,
         hint: None,
         connected: 1,
-        local: Counts { files: 2, dirs: 1, bytes: 30 },
-        global: Counts { files: 2, dirs: 1, bytes: 30 },
+        local: Counts {
+            files: 2,
+            dirs: 1,
+            bytes: 30,
+        },
+        global: Counts {
+            files: 2,
+            dirs: 1,
+            bytes: 30,
+        },
         need: Need::default(),
         peers: vec![Peer {
             device: "D1".into(),
@@ -44,8 +52,21 @@ fn folder() -> Folder {
 fn a_folder_has_the_fields_that_scripts_depend_on() {
     let value = serde_json::to_value(folder()).unwrap();
     for key in [
-        "name", "path", "level", "state", "reason", "connected", "local", "global", "need", "peers",
-        "conflicts", "errors", "local_edits", "known_hosts", "settings",
+        "name",
+        "path",
+        "level",
+        "state",
+        "reason",
+        "connected",
+        "local",
+        "global",
+        "need",
+        "peers",
+        "conflicts",
+        "errors",
+        "local_edits",
+        "known_hosts",
+        "settings",
     ] {
         assert!(value.get(key).is_some(), "{key} is missing");
     }
@@ -76,7 +97,18 @@ fn names_and_serde_agree() {
     for state in FolderState::ALL {
         assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
     }
-    for kind in [EventType::FolderState, EventType::PeerConnected, EventType::Gap] {
+    for kind in [
+        ErrorKind::BadRequest,
+        ErrorKind::MethodNotAllowed,
+        ErrorKind::TooLarge,
+    ] {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+    }
+    for kind in [
+        EventType::FolderState,
+        EventType::PeerConnected,
+        EventType::Gap,
+    ] {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
     }
     for state in [FileState::InSync, FileState::LocalEdit, FileState::Absent] {
@@ -104,19 +136,35 @@ fn a_misspelt_field_of_a_request_is_refused() {
 
 #[test]
 fn folders_are_named_or_located() {
-    assert_eq!(FolderRef::parse("a b").unwrap(), FolderRef::Name("a b".into()));
-    assert_eq!(FolderRef::parse("/a/b//").unwrap(), FolderRef::Path("/a/b".into()));
+    assert_eq!(
+        FolderRef::parse("a b").unwrap(),
+        FolderRef::Name("a b".into())
+    );
+    assert_eq!(
+        FolderRef::parse("/a/b//").unwrap(),
+        FolderRef::Path("/a/b".into())
+    );
     assert_eq!(FolderRef::parse("/").unwrap(), FolderRef::Path("/".into()));
     for wrong in ["", "a/b", "./a", "..", "a\nb", " a"] {
-        assert_eq!(FolderRef::parse(wrong).unwrap_err().kind, ErrorKind::BadRequest, "{wrong:?}");
+        assert_eq!(
+            FolderRef::parse(wrong).unwrap_err().kind,
+            ErrorKind::BadRequest,
+            "{wrong:?}"
+        );
     }
 }
 
 #[test]
 fn settings_are_read_as_people_write_them() {
     assert_eq!(Setting::parse("lan", "off"), Ok(Setting::Lan(false)));
-    assert_eq!(Setting::parse("min_free", "2 GiB"), Ok(Setting::MinFree(2 << 30)));
-    assert_eq!(Setting::parse("min_free", "1000"), Ok(Setting::MinFree(1000)));
+    assert_eq!(
+        Setting::parse("min_free", "2 GiB"),
+        Ok(Setting::MinFree(2 << 30))
+    );
+    assert_eq!(
+        Setting::parse("min_free", "1000"),
+        Ok(Setting::MinFree(1000))
+    );
     assert_eq!(
         Setting::parse("known_hosts", "nas:29170, [fe80::1%eth0]:1,192.0.2.1:2"),
         Ok(Setting::KnownHosts(vec![
@@ -125,7 +173,10 @@ fn settings_are_read_as_people_write_them() {
             "192.0.2.1:2".into()
         ]))
     );
-    assert_eq!(Setting::parse("known_hosts", ""), Ok(Setting::KnownHosts(Vec::new())));
+    assert_eq!(
+        Setting::parse("known_hosts", ""),
+        Ok(Setting::KnownHosts(Vec::new()))
+    );
     for (key, value) in [
         ("lan", "maybe"),
         ("archive_days", "-1"),
@@ -150,5 +201,8 @@ fn settings_are_read_as_people_write_them() {
 #[test]
 fn paths_keep_their_bytes() {
     assert_eq!(path_text("a/ü\n".as_bytes()), ("a/ü\n".to_owned(), None));
-    assert_eq!(path_text(b"a\xff"), ("a\\xff".to_owned(), Some("61ff".to_owned())));
+    assert_eq!(
+        path_text(b"a\xff"),
+        ("a\\xff".to_owned(), Some("61ff".to_owned()))
+    );
 }

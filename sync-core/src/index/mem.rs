@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need};
+use super::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals};
 use crate::{chunk::ContentHash, ids::Seq, manifest::ContentRoot, path::RelPath};
 
 /// An [`Index`] in memory. Clones share the same content, as handles of a real store would.
@@ -31,6 +31,7 @@ struct State {
     chunks: BTreeMap<ContentHash, ChunkPlace>,
     pages: BTreeMap<ContentHash, Bytes>,
     facts: BTreeMap<Vec<u8>, Vec<u8>>,
+    totals: Totals,
 }
 
 impl MemIndex {
@@ -48,7 +49,12 @@ impl MemIndex {
     /// A copy of what is durable, as a backup would hold it.
     pub fn backup(&self) -> Self {
         let durable = self.lock().durable.clone();
-        Self { shared: Arc::new(Mutex::new(Shared { now: durable.clone(), durable })) }
+        Self {
+            shared: Arc::new(Mutex::new(Shared {
+                now: durable.clone(),
+                durable,
+            })),
+        }
     }
 
     /// Number of entries.
@@ -71,10 +77,21 @@ impl Index for MemIndex {
         Ok(self.lock().now.entries.get(path).cloned())
     }
 
-    fn entries_after(&self, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+    fn entries_after(
+        &self,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
         let shared = self.lock();
-        let all = shared.now.entries.iter().filter(|(p, _)| after.is_none_or(|a| *p > a));
-        Ok(all.take(limit).map(|(p, e)| (p.clone(), e.clone())).collect())
+        let all = shared
+            .now
+            .entries
+            .iter()
+            .filter(|(p, _)| after.is_none_or(|a| *p > a));
+        Ok(all
+            .take(limit)
+            .map(|(p, e)| (p.clone(), e.clone()))
+            .collect())
     }
 
     fn entries_below(
@@ -85,25 +102,52 @@ impl Index for MemIndex {
     ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
         let shared = self.lock();
         let start = after.filter(|a| *a > dir).unwrap_or(dir);
-        let below = shared.now.entries.range(start..).filter(|(p, _)| *p > start);
+        let below = shared
+            .now
+            .entries
+            .range(start..)
+            .filter(|(p, _)| *p > start);
         let below = below.take_while(|(p, _)| p.is_below(dir));
-        Ok(below.take(limit).map(|(p, e)| (p.clone(), e.clone())).collect())
+        Ok(below
+            .take(limit)
+            .map(|(p, e)| (p.clone(), e.clone()))
+            .collect())
     }
 
     fn changes_after(&self, after: Seq, limit: usize) -> IndexResult<Vec<(Seq, RelPath)>> {
         let shared = self.lock();
         let changes = shared.now.by_seq.range(after.0.saturating_add(1)..);
-        Ok(changes.take(limit).map(|(s, p)| (Seq(*s), p.clone())).collect())
+        Ok(changes
+            .take(limit)
+            .map(|(s, p)| (Seq(*s), p.clone()))
+            .collect())
     }
 
-    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<RelPath>> {
+    fn needs(
+        &self,
+        need: Need,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<RelPath>> {
         let shared = self.lock();
-        let list = shared.now.needs.iter().filter(|(n, _)| *n == need).map(|(_, p)| p);
+        let list = shared
+            .now
+            .needs
+            .iter()
+            .filter(|(n, _)| *n == need)
+            .map(|(_, p)| p);
         Ok(match need {
-            Need::Removal => {
-                list.rev().filter(|p| after.is_none_or(|a| *p < a)).take(limit).cloned().collect()
-            }
-            _ => list.filter(|p| after.is_none_or(|a| *p > a)).take(limit).cloned().collect(),
+            Need::Removal => list
+                .rev()
+                .filter(|p| after.is_none_or(|a| *p < a))
+                .take(limit)
+                .cloned()
+                .collect(),
+            _ => list
+                .filter(|p| after.is_none_or(|a| *p > a))
+                .take(limit)
+                .cloned()
+                .collect(),
         })
     }
 
@@ -125,6 +169,10 @@ impl Index for MemIndex {
         Ok(self.lock().now.facts.get(name).cloned())
     }
 
+    fn totals(&self) -> IndexResult<Totals> {
+        Ok(self.lock().now.totals)
+    }
+
     fn commit(&mut self, batch: Batch) -> IndexResult<()> {
         let state = &mut self.lock().now;
         for (path, entry) in batch.entries {
@@ -140,7 +188,11 @@ impl Index for MemIndex {
             state.pages.extend(put.pages);
             let mut offset = 0;
             for chunk in put.chunks {
-                let place = ChunkPlace { content: put.content, offset, len: chunk.len };
+                let place = ChunkPlace {
+                    content: put.content,
+                    offset,
+                    len: chunk.len,
+                };
                 state.chunks.insert(chunk.hash, place);
                 offset += u64::from(chunk.len);
             }
@@ -157,7 +209,9 @@ impl Index for MemIndex {
 
 impl State {
     fn put(&mut self, path: RelPath, entry: Option<IndexEntry>) {
-        if let Some(old) = self.entries.remove(&path) {
+        let old = self.entries.remove(&path);
+        self.totals.apply(old.as_ref(), entry.as_ref());
+        if let Some(old) = old {
             self.by_seq.remove(&old.seq);
             if let Some(need) = old.need() {
                 self.needs.remove(&(need, path.clone()));

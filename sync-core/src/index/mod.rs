@@ -8,12 +8,14 @@
 //! change before it is flushed.
 
 mod mem;
+mod totals;
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 pub use mem::MemIndex;
+pub use totals::{Count, NeedCount, Totals};
 
 use crate::{
     chunk::ContentHash,
@@ -25,7 +27,7 @@ use crate::{
 };
 
 /// Why the index can't answer.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IndexError {
     /// The disk is full, failing or locked: stop, tell the user, open again later.
     #[error("the index can't be used now: {0}")]
@@ -184,7 +186,11 @@ pub trait Index {
     /// The entry of `path`.
     fn entry(&self, path: &RelPath) -> IndexResult<Option<IndexEntry>>;
     /// Up to `limit` entries after `after` (from the first if `None`), in path order.
-    fn entries_after(&self, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<(RelPath, IndexEntry)>>;
+    fn entries_after(
+        &self,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>>;
     /// Up to `limit` entries somewhere below `dir`, after `after`, in path order.
     fn entries_below(
         &self,
@@ -195,7 +201,8 @@ pub trait Index {
     /// Up to `limit` entries with a number above `after`, in order of number.
     fn changes_after(&self, after: Seq, limit: usize) -> IndexResult<Vec<(Seq, RelPath)>>;
     /// Up to `limit` paths in a list of work after `after`: in path order, removals in reverse.
-    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<RelPath>>;
+    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize)
+    -> IndexResult<Vec<RelPath>>;
     /// Up to `limit` paths whose file on disk has this content.
     fn with_content(&self, content: &ContentRoot, limit: usize) -> IndexResult<Vec<RelPath>>;
     /// Where a chunk of a file with a manifest lies. May be out of date: the bytes must be verified.
@@ -204,6 +211,8 @@ pub trait Index {
     fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>>;
     /// A small named value.
     fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>>;
+    /// What all entries together come to.
+    fn totals(&self) -> IndexResult<Totals>;
     /// Makes all changes of `batch`.
     fn commit(&mut self, batch: Batch) -> IndexResult<()>;
     /// Makes everything committed so far durable. Slow: a shell calls it from the store's thread.

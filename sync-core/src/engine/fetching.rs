@@ -1,0 +1,186 @@
+//! What the fetch scheduler asks of the index and the disk, and what it brings.
+
+use super::{Config, Engine, Output};
+use crate::{
+    disk::Source,
+    fetch::{FetchOutput, Fetcher},
+    index::{Index, IndexResult, ManifestPut},
+    manifest::ContentRoot,
+    message::Message,
+};
+
+pub(super) fn new_fetcher(cfg: &Config) -> Fetcher {
+    Fetcher::new(cfg.seed)
+}
+
+impl<I: Index> Engine<I> {
+    /// Does what the scheduler asks for until it has nothing more.
+    pub(super) fn drive_fetch(&mut self) -> IndexResult<()> {
+        if !self.active_now() {
+            return Ok(());
+        }
+        while let Some(output) = self.fetcher.poll(self.now.mono) {
+            match output {
+                FetchOutput::Send(session, request) => {
+                    self.send(session, Message::Request(request))
+                }
+                FetchOutput::Cancel(session, requests) => {
+                    self.send(session, Message::Cancel(requests))
+                }
+                FetchOutput::NeedPages(pages) => {
+                    for hash in pages {
+                        let page = self.index.page(&hash)?;
+                        self.fetcher.supply_page(hash, page);
+                    }
+                }
+                FetchOutput::CheckTemp {
+                    content,
+                    size,
+                    chunks,
+                } => {
+                    self.out.push_back(Output::CheckTemp {
+                        content,
+                        size,
+                        chunks,
+                    });
+                }
+                FetchOutput::CopyLocal {
+                    content,
+                    size,
+                    chunks,
+                } => {
+                    self.out.push_back(Output::CopyLocal {
+                        content,
+                        size,
+                        chunks,
+                    });
+                }
+                FetchOutput::Write {
+                    content,
+                    size,
+                    offset,
+                    index,
+                    hash,
+                    bytes,
+                } => {
+                    self.out.push_back(Output::Write {
+                        content,
+                        size,
+                        offset,
+                        index,
+                        hash,
+                        bytes,
+                    });
+                }
+                FetchOutput::SmallDone { content, bytes } => {
+                    self.arrived(content, &Source::Bytes(bytes))?
+                }
+                FetchOutput::BigDone {
+                    content,
+                    pages,
+                    chunks,
+                    ..
+                } => {
+                    let chunks = chunks.to_vec();
+                    self.put_manifest(ManifestPut {
+                        content,
+                        pages,
+                        chunks,
+                    });
+                    self.work.placing.insert(content);
+                    self.arrived(content, &Source::Temp(content))?;
+                }
+                FetchOutput::Failed { content, error, .. } => {
+                    self.unfetchable(content, error.to_string())?
+                }
+                FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents),
+                FetchOutput::Announce(session, have) => {
+                    self.send(session, Message::Have(vec![have]))
+                }
+                FetchOutput::Drop(session) => {
+                    let reason = "it sent wrong bytes three times".into();
+                    self.out.push_back(Output::Ban { session, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_who_has(&mut self, to: Option<crate::ids::SessionId>, contents: Vec<ContentRoot>) {
+        let sessions: Vec<_> = match to {
+            Some(session) => vec![session],
+            None => self.sessions.keys().copied().collect(),
+        };
+        for session in sessions {
+            for part in contents.chunks(crate::message::MAX_CONTENTS) {
+                self.send(session, Message::WhoHas(part.to_vec()));
+            }
+        }
+    }
+
+    /// A content is here: all files that wait for it can be placed. A temporary serves the first; the
+    /// others copy from it once it stands.
+    fn arrived(&mut self, content: ContentRoot, source: &Source) -> IndexResult<()> {
+        let Some(waiting) = self.work.waiting.remove(&content) else {
+            self.work.placing.remove(&content);
+            return Ok(());
+        };
+        let only_first = matches!(source, Source::Temp(_));
+        let mut placed = false;
+        for path in waiting {
+            let Some(active) = self.work.active.remove(&path) else {
+                continue;
+            };
+            let Some(entry) = self.entry(&path)? else {
+                continue;
+            };
+            let current = entry.want.as_ref().and_then(|w| w.record.dot());
+            if current != Some(active.record.version.dot) || (only_first && placed) {
+                self.work.dirty = true;
+                continue;
+            }
+            placed = true;
+            self.place(path, entry, active.record, source.clone())?;
+        }
+        if !placed {
+            self.work.placing.remove(&content);
+        }
+        Ok(())
+    }
+
+    fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
+        for path in self.work.waiting.remove(&content).unwrap_or_default() {
+            self.work.active.remove(&path);
+            self.stick(&path, reason.clone());
+        }
+        Ok(())
+    }
+
+    /// A session came: what it was recorded to hold can be asked of it.
+    pub(super) fn holders_changed(&mut self) -> IndexResult<()> {
+        let active: Vec<_> = self
+            .work
+            .active
+            .iter()
+            .filter(|(_, a)| a.action.is_none())
+            .map(|(p, _)| p.clone())
+            .collect();
+        for path in active {
+            let Some(entry) = self.entry(&path)? else {
+                continue;
+            };
+            let (Some(want), Some(record)) = (&entry.want, self.open_want(Some(&entry))?) else {
+                continue;
+            };
+            let Some(content) = record.entry.content else {
+                continue;
+            };
+            for (session, peer) in &self.sessions {
+                if want.holders.contains(&peer.tag) {
+                    self.fetcher.add_holder(content, *session);
+                }
+            }
+        }
+        Ok(())
+    }
+}

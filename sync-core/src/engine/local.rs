@@ -1,0 +1,483 @@
+//! What a scan's findings mean.
+//!
+//! Content that the index already knows for a path makes no version: it adopts the record that speaks of
+//! it, whoever wrote it. So a crash between a rename and its commit, a rebuilt index and a folder seeded by
+//! hand are all the same case, and none makes a conflict.
+
+use std::time::Duration;
+
+use super::{Engine, Event, RACY_RECHECK, Running, store::live_dir};
+use crate::{
+    disk::{DiskKind, DiskStat, Found, ScanItem},
+    entry::{Entry, Kind, MODE_MASK},
+    index::{Index, IndexEntry, IndexResult, ManifestPut, flag},
+    path::RelPath,
+    reconcile::concurrent,
+    record::Record,
+    version::Vector,
+};
+
+/// Deletions are counted over this long.
+const GUARD_WINDOW: Duration = Duration::from_secs(600);
+/// Fewer deletions than this never wait for the user.
+const GUARD_FILES: u64 = 20;
+
+impl<I: Index> Engine<I> {
+    pub(super) fn scanned(&mut self, scan: u64, items: Vec<ScanItem>) -> IndexResult<()> {
+        if self.scan.running.as_ref().is_none_or(|r| r.scan != scan) {
+            return Ok(());
+        }
+        for item in items {
+            if self.is_touched(&item.path) {
+                self.scan.dirty.insert(item.path);
+                continue;
+            }
+            self.work.stale.remove(&item.path);
+            self.found(item)?;
+        }
+        self.work.dirty = true;
+        Ok(())
+    }
+
+    /// Whether we have changed `path` since the running scan began: what it says may be old.
+    fn is_touched(&self, path: &RelPath) -> bool {
+        let touched = self
+            .scan
+            .running
+            .as_ref()
+            .is_some_and(|r| r.touched.contains(path));
+        touched || self.in_group(path)
+    }
+
+    fn found(&mut self, item: ScanItem) -> IndexResult<()> {
+        let ScanItem {
+            path,
+            found,
+            manifest,
+            chunks,
+        } = item;
+        match found {
+            Found::File {
+                stat,
+                content,
+                racy,
+            } => {
+                if racy {
+                    self.scan
+                        .recheck
+                        .insert(path.clone(), self.now.mono + RACY_RECHECK);
+                }
+                if content.height > 0 {
+                    self.put_manifest(ManifestPut {
+                        content,
+                        pages: manifest,
+                        chunks,
+                    });
+                }
+                let entry = Entry {
+                    path,
+                    kind: Kind::File,
+                    size: stat.size,
+                    mtime_ns: stat.mtime_ns,
+                    mode: stat.mode & MODE_MASK,
+                    content: Some(content),
+                    prev: None,
+                    target: None,
+                };
+                self.live(entry, stat, racy)
+            }
+            Found::Dir { stat } => self.live(live_dir(path, stat.mode & MODE_MASK), stat, false),
+            Found::Symlink { stat, target } => {
+                let entry = Entry {
+                    kind: Kind::Symlink,
+                    target: Some(target),
+                    mode: 0,
+                    ..live_dir(path, 0)
+                };
+                self.live(entry, stat, false)
+            }
+            Found::Absent => {
+                if let Some(running) = &mut self.scan.running {
+                    running.gone.push(path);
+                }
+                Ok(())
+            }
+            Found::Special => Ok(()),
+            Found::Unreadable { reason } => {
+                self.scan
+                    .recheck
+                    .insert(path.clone(), self.now.mono + Duration::from_secs(60));
+                self.stick(&path, format!("can't be read: {reason}"));
+                Ok(())
+            }
+            Found::Busy => {
+                self.scan
+                    .recheck
+                    .insert(path.clone(), self.now.mono + Duration::from_secs(1));
+                self.stick(
+                    &path,
+                    "goes on changing while it is read; it is synced when it rests".into(),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The disk shows something at a path.
+    fn live(&mut self, mut found: Entry, stat: DiskStat, racy: bool) -> IndexResult<()> {
+        let path = found.path.clone();
+        self.stuck.remove(&path);
+        let old = self.entry(&path)?;
+        let held = self.open_held(old.as_ref())?;
+        let want = self.open_want(old.as_ref())?;
+        let mut entry = old.clone().unwrap_or_default();
+        entry.stat = Some(stat);
+        entry.content = found.content;
+        entry.flags &= !(flag::RACY | flag::HELD_BACK | flag::LOCAL_EDIT);
+        if racy {
+            entry.flags |= flag::RACY;
+        }
+        if let Some(held) = held.as_ref().filter(|h| h.entry.kind == found.kind) {
+            if held.entry.same_state(&found) {
+                self.put(path, entry, false);
+                return Ok(());
+            }
+            found.prev = held.entry.content;
+        }
+        // A directory whose deletion was accepted but which still holds things of its own stays as it is.
+        let kept = found.kind == Kind::Dir
+            && old
+                .as_ref()
+                .and_then(|e| e.stat)
+                .is_some_and(|s| s.kind == DiskKind::Dir);
+        if kept
+            && want.is_none()
+            && held
+                .as_ref()
+                .is_some_and(|h| h.entry.kind == Kind::Tombstone)
+        {
+            self.put(path, entry, false);
+            return Ok(());
+        }
+        if let Some(want) = &want {
+            if want.entry.same_content(&found) {
+                return self.found_wanted(found, entry, want);
+            }
+            let ancestor = want.entry.kind != Kind::Tombstone && want.entry.prev.is_some();
+            if ancestor && found.kind == Kind::File && want.entry.prev == found.content {
+                self.put(path, entry, false);
+                return Ok(());
+            }
+        }
+        if !self.can_sign() {
+            entry.flags |= flag::LOCAL_EDIT;
+            self.put(path, entry, false);
+            return Ok(());
+        }
+        self.revive_parent(&path)?;
+        let mut past = held
+            .as_ref()
+            .map_or_else(Vector::new, |h| h.version.vector.clone());
+        match want {
+            // A deletion that wasn't carried out yet loses against what stands here.
+            Some(want) if want.entry.kind == Kind::Tombstone => past.merge(&want.version.vector),
+            Some(want) => return self.edited_meanwhile(found, entry, &past, want),
+            None => {}
+        }
+        self.changed(&path, found.kind);
+        self.author(found, &past, entry);
+        Ok(())
+    }
+
+    /// The disk shows the content that is wanted: it was put there by us before a crash, or by the user.
+    fn found_wanted(
+        &mut self,
+        found: Entry,
+        mut entry: IndexEntry,
+        want: &Record,
+    ) -> IndexResult<()> {
+        let path = found.path.clone();
+        if want.entry.same_state(&found) || found.kind != Kind::File {
+            entry.held = Some(want.raw().clone());
+            entry.want = None;
+            self.put(path, entry, true);
+        } else if self.can_sign() && found.mtime_ns > want.entry.mtime_ns {
+            let past = want.version.vector.clone();
+            self.author(
+                Entry {
+                    prev: want.entry.content,
+                    ..found
+                },
+                &past,
+                entry,
+            );
+        } else {
+            // Time and mode are given to it by the planner.
+            self.put(path, entry, false);
+        }
+        Ok(())
+    }
+
+    /// A local edit and a wanted record that don't know of each other.
+    fn edited_meanwhile(
+        &mut self,
+        found: Entry,
+        mut entry: IndexEntry,
+        past: &Vector,
+        want: Record,
+    ) -> IndexResult<()> {
+        let path = found.path.clone();
+        self.changed(&path, found.kind);
+        self.author(found, past, entry.clone());
+        // Signed at once, so that both can be compared.
+        let wanted = entry.want.take();
+        let signed = self.entry(&path)?;
+        let Some(ours) = self.open_held(signed.as_ref())? else {
+            return Ok(());
+        };
+        if concurrent(&ours, &want) == std::cmp::Ordering::Less
+            && let Some(mut entry) = signed
+        {
+            // Theirs keeps the name; ours becomes a copy when theirs is put in place.
+            entry.want = wanted;
+            self.put(path, entry, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn changed(&mut self, path: &RelPath, kind: Kind) {
+        let what = kind_word(kind);
+        self.event(Event::LocalChange {
+            path: path.clone(),
+            what,
+        });
+    }
+
+    /// Something lives below a directory that is recorded as deleted, or as something else: the
+    /// directory lives too.
+    pub(super) fn revive_parent(&mut self, path: &RelPath) -> IndexResult<()> {
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
+        let Some(entry) = self.entry(&parent)? else {
+            return Ok(());
+        };
+        let on_disk = entry.stat.is_some_and(|s| s.kind == DiskKind::Dir);
+        let announced_dir = entry
+            .announced()
+            .is_some_and(|raw| raw.kind() == Some(Kind::Dir));
+        if announced_dir || !on_disk || !self.can_sign() {
+            return Ok(());
+        }
+        let mut past = Vector::new();
+        for record in [self.open_held(Some(&entry))?, self.open_want(Some(&entry))?]
+            .into_iter()
+            .flatten()
+        {
+            past.merge(&record.version.vector);
+        }
+        self.revive_parent(&parent)?;
+        let mode = entry.stat.map_or(0o755, |s| s.mode & MODE_MASK);
+        self.author(live_dir(parent, mode), &past, entry);
+        Ok(())
+    }
+
+    pub(super) fn scan_done(
+        &mut self,
+        scan: u64,
+        skipped: Vec<(Vec<u8>, String)>,
+        error: Option<String>,
+    ) -> IndexResult<()> {
+        if self.scan.running.as_ref().is_none_or(|r| r.scan != scan) {
+            return Ok(());
+        }
+        let Some(Running {
+            all, gone, touched, ..
+        }) = self.scan.running.take()
+        else {
+            return Ok(());
+        };
+        let (gone, again): (Vec<_>, Vec<_>) = gone
+            .into_iter()
+            .partition(|p| !touched.contains(p) && !self.in_group(p));
+        self.scan.dirty.extend(again);
+        self.gone(gone)?;
+        if all {
+            self.skipped = skipped;
+            self.scan.next_full = self.now.mono + self.rescan_interval();
+            self.scan.full_runs += 1;
+            if error.is_none() {
+                self.scan.first_done = true;
+            } else {
+                self.scan.all = true;
+                self.scan.next_full = self.now.mono + Duration::from_secs(30);
+            }
+            self.work.stale.clear();
+        }
+        self.work.dirty = true;
+        Ok(())
+    }
+
+    /// Full scans of many folders and machines should not all begin at once: a tenth of the interval
+    /// is drawn from the seed.
+    fn rescan_interval(&self) -> Duration {
+        let secs = self.cfg.rescan_s.max(60);
+        let jitter = (self.cfg.seed ^ self.scan.full_runs.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            % (secs / 5 + 1);
+        Duration::from_secs(secs - secs / 10 + jitter)
+    }
+
+    /// Things that the index remembers and the disk doesn't show any more.
+    fn gone(&mut self, paths: Vec<RelPath>) -> IndexResult<()> {
+        let mut files = 0u64;
+        let mut deleted = Vec::new();
+        for path in paths {
+            self.work.stale.remove(&path);
+            let Some(mut entry) = self.entry(&path)?.filter(|e| e.stat.is_some()) else {
+                continue;
+            };
+            self.stuck.remove(&path);
+            let was_file = entry.stat.is_some_and(|s| s.kind == DiskKind::File);
+            let content = entry.content;
+            let held = self.open_held(Some(&entry))?;
+            let want = self.open_want(Some(&entry))?;
+            let known_live = held.as_ref().is_some_and(|h| h.entry.kind.is_live());
+            let was_edit = entry.flags & flag::LOCAL_EDIT != 0;
+            entry.stat = None;
+            entry.content = None;
+            entry.flags &= !(flag::RACY | flag::LOCAL_EDIT);
+            match want {
+                // The deletion that was wanted is done.
+                Some(want) if want.entry.kind == Kind::Tombstone => {
+                    entry.held = Some(want.raw().clone());
+                    entry.want = None;
+                    self.put(path, entry, true);
+                }
+                // What is wanted here is put here; the deletion of an older state says nothing.
+                Some(_) => self.put(path, entry, false),
+                None if !known_live => self.put(path, entry, false),
+                None if !self.can_sign() => {
+                    entry.flags |= flag::LOCAL_EDIT;
+                    self.put(path, entry, false);
+                }
+                None => {
+                    let moved = match content {
+                        Some(content) if was_file && !was_edit => {
+                            self.stands_elsewhere(&path, &content)?
+                        }
+                        _ => false,
+                    };
+                    files += u64::from(was_file && !moved);
+                    deleted.push((path, entry));
+                }
+            }
+        }
+        if self.guard_holds(files)? {
+            let mut held = 0;
+            for (path, mut entry) in deleted {
+                entry.flags |= flag::HELD_BACK;
+                held += 1;
+                self.put(path, entry, false);
+            }
+            self.event(Event::DeletionsHeld { files: held });
+            return Ok(());
+        }
+        if files > 0 {
+            self.guard.recent.push_back((self.now.mono, files));
+        }
+        for (path, entry) in deleted {
+            self.delete(path, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the deletion of what `entry` held.
+    fn delete(&mut self, path: RelPath, entry: IndexEntry) -> IndexResult<()> {
+        let Some(held) = self.open_held(Some(&entry))? else {
+            return Ok(());
+        };
+        self.changed(&path, Kind::Tombstone);
+        let tombstone = Entry::tombstone(path, self.now.unix_ns, held.entry.content);
+        self.author(tombstone, &held.version.vector, entry);
+        Ok(())
+    }
+
+    fn stands_elsewhere(
+        &mut self,
+        path: &RelPath,
+        content: &crate::manifest::ContentRoot,
+    ) -> IndexResult<bool> {
+        Ok(self
+            .index
+            .with_content(content, 4)?
+            .iter()
+            .any(|p| p != path))
+    }
+
+    /// Whether `files` more deletions are too many to let go unasked: more than half of all files, and
+    /// more than twenty, within ten minutes.
+    fn guard_holds(&mut self, files: u64) -> IndexResult<bool> {
+        while self
+            .guard
+            .recent
+            .front()
+            .is_some_and(|(at, _)| *at + GUARD_WINDOW < self.now.mono)
+        {
+            self.guard.recent.pop_front();
+        }
+        let before: u64 = self.guard.recent.iter().map(|(_, n)| n).sum();
+        let deleted = before + files;
+        let left = self.index.totals()?.local.files;
+        let total = left + before;
+        Ok(files > 0 && deleted > GUARD_FILES && deleted * 2 > total)
+    }
+
+    /// The user lets held deletions go.
+    pub(super) fn approve(&mut self) -> IndexResult<()> {
+        for (path, mut entry) in self.held_back()? {
+            entry.flags &= !flag::HELD_BACK;
+            self.delete(path, entry)?;
+        }
+        self.guard.recent.clear();
+        Ok(())
+    }
+
+    /// The user wants the files of held deletions back: they are fetched from whoever holds them.
+    pub(super) fn reject(&mut self) -> IndexResult<()> {
+        for (path, mut entry) in self.held_back()? {
+            entry.flags &= !flag::HELD_BACK;
+            if let Some(held) = self.open_held(Some(&entry))? {
+                entry.want = Some(super::work::want_for(&held, Vec::new()));
+            }
+            self.put(path, entry, true);
+        }
+        self.work.dirty = true;
+        Ok(())
+    }
+
+    fn held_back(&mut self) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.index.entries_after(after.as_ref(), 1_000)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(all);
+            };
+            after = Some(last.clone());
+            all.extend(
+                page.into_iter()
+                    .filter(|(_, e)| e.flags & flag::HELD_BACK != 0),
+            );
+        }
+    }
+}
+
+/// The word for a kind in events.
+pub(super) fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Dir => "dir",
+        Kind::Symlink => "symlink",
+        Kind::Tombstone => "deleted",
+        Kind::Other(_) => "other",
+    }
+}

@@ -1,0 +1,202 @@
+//! What a peer says, and what its records mean here.
+
+use super::{Engine, Output, store::live_dir, work::want_for};
+use crate::{
+    disk::DiskKind,
+    entry::{Entry, Kind, MODE_MASK},
+    ids::SessionId,
+    index::{Index, IndexEntry, IndexResult, flag},
+    message::{Announce, Have, Message},
+    reconcile::{Verdict, reconcile},
+    record::{RawRecord, Record, RecordError},
+};
+
+impl<I: Index> Engine<I> {
+    pub(super) fn message(&mut self, session: SessionId, message: Message) -> IndexResult<()> {
+        if !self.sessions.contains_key(&session) {
+            return Ok(());
+        }
+        match message {
+            Message::Head(head) => self.head(session, head),
+            Message::Ask(ask) => self.ask(session, ask),
+            Message::Records(announces) => self.records(session, announces),
+            Message::BurstEnd(end) => self.burst_end(session, end),
+            Message::Progress(progress) => {
+                self.progress(session, progress);
+                Ok(())
+            }
+            Message::WhoHas(contents) => self.who_has(session, contents),
+            Message::Have(have) => {
+                for have in &have {
+                    self.fetcher.handle_have(session, have);
+                }
+                Ok(())
+            }
+            Message::Request(request) => {
+                let (request, objects) = (request.id, request.objects);
+                self.out.push_back(Output::Serve {
+                    session,
+                    request,
+                    objects,
+                });
+                Ok(())
+            }
+            Message::Cancel(requests) => {
+                self.out
+                    .push_back(Output::StopServing { session, requests });
+                Ok(())
+            }
+            Message::Unknown(_) => Ok(()),
+        }
+    }
+
+    fn records(&mut self, session: SessionId, announces: Vec<Announce>) -> IndexResult<()> {
+        for announce in announces {
+            let Some(peer) = self
+                .sessions
+                .get_mut(&session)
+                .filter(|p| p.numbering.is_some())
+            else {
+                return Ok(());
+            };
+            peer.burst_since.get_or_insert(self.now.mono);
+            peer.their_last = peer.their_last.max(announce.seq.0);
+            match Record::verify(&self.cfg.keys, announce.record, &mut self.verified) {
+                Ok(record) => self.take(session, record, announce.holds)?,
+                Err(RecordError::Format(_)) => peer.refused = true,
+                Err(error) => {
+                    peer.refused = true;
+                    self.out.push_back(Output::Ban {
+                        session,
+                        reason: error.to_string(),
+                    });
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with one verified record.
+    fn take(&mut self, session: SessionId, record: Record, holds: bool) -> IndexResult<()> {
+        let Some((tag, mark)) = self.sessions.get(&session).map(|p| (p.tag, p.mark)) else {
+            return Ok(());
+        };
+        if record.version.dot.replica == self.cfg.replica
+            && record.version.dot.counter > self.counter
+        {
+            self.ask_new_replica();
+        }
+        self.note_newest(record.clone());
+        let path = record.path().clone();
+        let old = self.entry(&path)?;
+        let current = old
+            .as_ref()
+            .and_then(IndexEntry::announced)
+            .map(|raw| self.open(raw))
+            .transpose()?;
+        match reconcile(current.as_ref(), &record, &self.knowledge) {
+            Verdict::Ignore => Ok(()),
+            Verdict::Known => {
+                let Some(mut entry) = old else { return Ok(()) };
+                let Some(want) = entry
+                    .want
+                    .as_mut()
+                    .filter(|w| holds && !w.holders.contains(&tag))
+                else {
+                    return Ok(());
+                };
+                want.holders.push(tag);
+                if let Some(content) = record.entry.content {
+                    self.fetcher.add_holder(content, session);
+                }
+                self.put(path, entry, false);
+                Ok(())
+            }
+            Verdict::Deleted => {
+                if self.can_sign() && record.entry.kind != Kind::Tombstone {
+                    let tombstone = Entry::tombstone(path, self.now.unix_ns, record.entry.content);
+                    self.author(tombstone, &record.version.vector, IndexEntry::default());
+                }
+                Ok(())
+            }
+            Verdict::Take => {
+                let mut entry = old.unwrap_or_default();
+                entry.learned = mark;
+                self.drop_work(&path);
+                self.work.no_local.remove(&path);
+                self.stuck.remove(&path);
+                if stands_already(&entry, &record) && !self.in_group(&path) {
+                    entry.held = Some(record.raw().clone());
+                    entry.want = None;
+                    entry.flags &= !(flag::LOCAL_EDIT | flag::HELD_BACK);
+                } else {
+                    let holders = if holds { vec![tag] } else { Vec::new() };
+                    entry.want = Some(want_for(&record, holders));
+                }
+                self.put(path, entry, true);
+                self.work.dirty = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a record that a peer shows as ours was really made here.
+    pub(super) fn check_own(&mut self, raw: RawRecord) {
+        let Ok(record) = Record::verify(&self.cfg.keys, raw, &mut self.verified) else {
+            return;
+        };
+        let dot = record.version.dot;
+        if dot.replica == self.cfg.replica && dot.counter > self.counter {
+            self.ask_new_replica();
+        }
+    }
+
+    fn who_has(
+        &mut self,
+        session: SessionId,
+        contents: Vec<crate::manifest::ContentRoot>,
+    ) -> IndexResult<()> {
+        let mut answer = Vec::with_capacity(contents.len());
+        for content in contents {
+            let have = if !self.index.with_content(&content, 1)?.is_empty() {
+                Have {
+                    content,
+                    whole: true,
+                    first: 0,
+                    bits: Vec::new(),
+                }
+            } else {
+                let part = self.fetcher.handle_who_has(session, content);
+                part.unwrap_or(Have {
+                    content,
+                    whole: false,
+                    first: 0,
+                    bits: Vec::new(),
+                })
+            };
+            answer.push(have);
+        }
+        self.send(session, Message::Have(answer));
+        Ok(())
+    }
+}
+
+/// Whether the disk, as the index remembers it, already shows what `record` says.
+fn stands_already(entry: &IndexEntry, record: &Record) -> bool {
+    let want = &record.entry;
+    let Some(stat) = entry.stat else {
+        return want.kind == Kind::Tombstone;
+    };
+    match (want.kind, stat.kind) {
+        (Kind::File, DiskKind::File) => {
+            want.content == entry.content
+                && want.mtime_ns == stat.mtime_ns
+                && want.mode == stat.mode & MODE_MASK
+        }
+        (Kind::Dir, DiskKind::Dir) => {
+            live_dir(want.path.clone(), stat.mode & MODE_MASK).same_state(want)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,626 @@
+//! Which wanted records are worked on, in which order, and by which action.
+//!
+//! Directories come first, from the top down; then contents; removals last, from the bottom up, after every
+//! wanted content was looked at once, so that a file that only moved is moved and not fetched. Work is taken
+//! from the index in windows: a million wanted files cost no memory here.
+
+use std::time::Duration;
+
+use super::{Active, BURST_WAIT, Engine, Output, store::WantSpec, store::live_dir};
+use crate::{
+    conflict::copy_path,
+    disk::{Action, DiskKind, DiskStat, Displaced, Expect, Meta, Source},
+    entry::{Entry, Kind, MODE_MASK},
+    index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want},
+    manifest::ContentRoot,
+    path::RelPath,
+    reconcile::{Displacement, displacement},
+    record::Record,
+    version::{Dot, Vector},
+};
+
+/// Wanted records worked on at once.
+const MAX_ACTIVE: usize = 8_192;
+/// Actions in one group, and their bytes.
+const GROUP_ACTIONS: usize = 1_024;
+const GROUP_BYTES: usize = 16 << 20;
+/// Pause between two walks over what is needed.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the walk over the lists of work stands.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    need: Option<Need>,
+    after: Option<RelPath>,
+}
+
+/// How a record from a peer is wanted.
+pub(super) fn want_for(record: &Record, holders: Vec<PeerTag>) -> Want {
+    let need = match record.entry.kind {
+        Kind::Dir => Some(Need::Dir),
+        Kind::File | Kind::Symlink => Some(Need::Content),
+        Kind::Tombstone => Some(Need::Removal),
+        Kind::Other(_) => None,
+    };
+    Want {
+        record: record.raw().clone(),
+        need,
+        bytes: record.entry.size,
+        holders,
+    }
+}
+
+impl<I: Index> Engine<I> {
+    pub(super) fn in_group(&self, path: &RelPath) -> bool {
+        self.work.touched.contains(path)
+    }
+
+    /// Forgets the work on `path`, unless it is on the disk's hands already.
+    pub(super) fn drop_work(&mut self, path: &RelPath) {
+        if self.in_group(path) {
+            return;
+        }
+        let Some(active) = self.work.active.remove(path) else {
+            return;
+        };
+        self.work.ready.retain(|p| p != path);
+        let Some(content) = active.record.entry.content else {
+            return;
+        };
+        if let Some(waiting) = self.work.waiting.get_mut(&content) {
+            waiting.remove(path);
+            if waiting.is_empty() {
+                self.work.waiting.remove(&content);
+                self.fetcher.forget(content);
+                if content.height > 0 {
+                    self.out.push_back(Output::DropTemp { content });
+                }
+            }
+        }
+        if matches!(
+            active.action,
+            Some(Action::File {
+                source: Source::Temp(_),
+                ..
+            })
+        ) {
+            self.work.placing.remove(&content);
+        }
+    }
+
+    fn may_work(&self) -> bool {
+        let burst = self.sessions.values().filter_map(|p| p.burst_since);
+        let waiting = burst
+            .into_iter()
+            .any(|since| self.now.mono < since + BURST_WAIT);
+        self.active_now() && self.scan.first_done && self.disk_full.is_none() && !waiting
+    }
+
+    /// Looks for work, as far as there is room for it.
+    pub(super) fn plan_work(&mut self) -> IndexResult<()> {
+        if !self.may_work() {
+            return Ok(());
+        }
+        if self.work.cursor.need.is_none() {
+            if !self.work.dirty || self.now.mono < self.work.next_round {
+                return Ok(());
+            }
+            self.work.dirty = false;
+            self.work.next_round = self.now.mono + ROUND_PAUSE;
+            self.work.cursor = Cursor {
+                need: Some(Need::Dir),
+                after: None,
+            };
+        }
+        while let Some(need) = self.work.cursor.need {
+            if self.work.active.len() >= MAX_ACTIVE
+                || (need == Need::Content && !self.fetcher.capacity())
+            {
+                return Ok(());
+            }
+            let after = self.work.cursor.after.clone();
+            let paths = self.index.needs(need, after.as_ref(), 256)?;
+            let Some(last) = paths.last().cloned() else {
+                self.work.cursor.after = None;
+                self.work.cursor.need = match need {
+                    Need::Dir => Some(Need::Content),
+                    Need::Content => Some(Need::Removal),
+                    Need::Removal => None,
+                };
+                continue;
+            };
+            for path in paths {
+                self.plan_path(path, need)?;
+            }
+            self.work.cursor.after = Some(last);
+        }
+        Ok(())
+    }
+
+    fn plan_path(&mut self, path: RelPath, need: Need) -> IndexResult<()> {
+        let waits = self
+            .stuck
+            .get(&path)
+            .is_some_and(|s| s.next != Duration::MAX);
+        if waits
+            || self.work.active.contains_key(&path)
+            || self.work.stale.contains(&path)
+            || self.is_rename_source(&path)
+        {
+            return Ok(());
+        }
+        let Some(entry) = self.entry(&path)? else {
+            return Ok(());
+        };
+        if entry.need() != Some(need) {
+            return Ok(());
+        }
+        let Some(record) = self.open_want(Some(&entry))? else {
+            return Ok(());
+        };
+        match need {
+            Need::Dir => self.plan_dir(path, entry, record),
+            Need::Content => self.plan_content(path, entry, record),
+            Need::Removal => self.plan_removal(path, entry, record),
+        }
+    }
+
+    fn is_rename_source(&self, path: &RelPath) -> bool {
+        self.work.sources.contains(path)
+    }
+
+    fn plan_dir(&mut self, path: RelPath, entry: IndexEntry, record: Record) -> IndexResult<()> {
+        if !self.parent_ready(&path)? {
+            return Ok(());
+        }
+        let (expect, displaced) = self.expectation(&entry, &record)?;
+        let mode = record.entry.mode;
+        let action = Action::Dir {
+            path: path.clone(),
+            mode,
+            expect,
+            displaced,
+        };
+        self.make_ready(path, record, action, None);
+        Ok(())
+    }
+
+    fn plan_removal(
+        &mut self,
+        path: RelPath,
+        entry: IndexEntry,
+        record: Record,
+    ) -> IndexResult<()> {
+        if entry.stat.is_none() {
+            return self.nothing_to_remove(path, entry);
+        }
+        let (expect, displaced) = self.expectation(&entry, &record)?;
+        let action = Action::Remove {
+            path: path.clone(),
+            expect,
+            displaced,
+        };
+        self.make_ready(path, record, action, None);
+        Ok(())
+    }
+
+    fn nothing_to_remove(&mut self, path: RelPath, mut entry: IndexEntry) -> IndexResult<()> {
+        if let Some(want) = entry.want.take() {
+            entry.held = Some(want.record);
+            self.put(path, entry, true);
+        }
+        Ok(())
+    }
+
+    fn plan_content(
+        &mut self,
+        path: RelPath,
+        entry: IndexEntry,
+        record: Record,
+    ) -> IndexResult<()> {
+        if !self.parent_ready(&path)? {
+            return Ok(());
+        }
+        if entry.stat.is_some_and(|s| s.kind == DiskKind::Dir)
+            && self.dir_must_stay(&path, &entry, &record)?
+        {
+            return Ok(());
+        }
+        let (expect, displaced) = self.expectation(&entry, &record)?;
+        if let Some(target) = record.entry.target.clone() {
+            let action = Action::Symlink {
+                path: path.clone(),
+                target,
+                expect,
+                displaced,
+            };
+            self.make_ready(path, record, action, None);
+            return Ok(());
+        }
+        let Some(content) = record.entry.content else {
+            return Ok(());
+        };
+        let meta = meta_of(&record);
+        if entry.content == Some(content) && entry.stat.is_some() {
+            let action = Action::Meta {
+                path: path.clone(),
+                meta,
+                expect,
+            };
+            self.make_ready(path, record, action, None);
+            return Ok(());
+        }
+        if content == ContentRoot::empty() {
+            return self.place(path, entry, record, Source::Bytes(bytes::Bytes::new()));
+        }
+        if self.work.placing.contains(&content) {
+            self.work.dirty = true;
+            return Ok(());
+        }
+        if !self.work.no_local.contains(&path)
+            && let Some(source) = self.local_source(&path, &content)?
+        {
+            let source_entry = self.entry(&source)?;
+            let moved = source_entry
+                .as_ref()
+                .filter(|e| e.need() == Some(Need::Removal))
+                .and_then(|e| e.stat);
+            let free = entry.stat.is_none() && !self.work.active.contains_key(&source);
+            return match moved {
+                Some(stat) if free => {
+                    let action = Action::Rename {
+                        from: source.clone(),
+                        expect_from: Expect::Stat(stat),
+                        to: path.clone(),
+                        meta,
+                    };
+                    self.work.sources.insert(source.clone());
+                    self.make_ready(path, record, action, Some(source));
+                    Ok(())
+                }
+                _ => self.place(path, entry, record, Source::CopyOf(source)),
+            };
+        }
+        let tags = entry
+            .want
+            .as_ref()
+            .map(|w| w.holders.clone())
+            .unwrap_or_default();
+        let holders: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, p)| tags.contains(&p.tag))
+            .map(|(s, _)| *s)
+            .collect();
+        self.fetcher
+            .want(content, record.entry.size, &holders, self.now.mono);
+        self.work
+            .waiting
+            .entry(content)
+            .or_default()
+            .insert(path.clone());
+        self.work.active.insert(
+            path,
+            Active {
+                record,
+                action: None,
+                from: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// A file on disk that holds `content`, other than `path` itself.
+    fn local_source(
+        &mut self,
+        path: &RelPath,
+        content: &ContentRoot,
+    ) -> IndexResult<Option<RelPath>> {
+        let mut found = None;
+        for source in self.index.with_content(content, 4)? {
+            if source == *path
+                || self.work.stale.contains(&source)
+                || self.work.sources.contains(&source)
+            {
+                continue;
+            }
+            let Some(entry) = self.entry(&source)? else {
+                continue;
+            };
+            if entry.content != Some(*content) || self.in_group(&source) {
+                continue;
+            }
+            if entry.need() == Some(Need::Removal) {
+                return Ok(Some(source));
+            }
+            if entry.need().is_none() {
+                found = Some(source);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The record's content is at hand: what is on disk now gives way to it.
+    pub(super) fn place(
+        &mut self,
+        path: RelPath,
+        entry: IndexEntry,
+        record: Record,
+        source: Source,
+    ) -> IndexResult<()> {
+        let Some(content) = record.entry.content else {
+            return Ok(());
+        };
+        let (expect, displaced) = self.expectation(&entry, &record)?;
+        let meta = meta_of(&record);
+        let size = record.entry.size;
+        let action = Action::File {
+            path: path.clone(),
+            source,
+            content,
+            size,
+            meta,
+            expect,
+            displaced,
+        };
+        self.make_ready(path, record, action, None);
+        Ok(())
+    }
+
+    fn make_ready(&mut self, path: RelPath, record: Record, action: Action, from: Option<RelPath>) {
+        self.work.active.insert(
+            path.clone(),
+            Active {
+                record,
+                action: Some(action),
+                from,
+            },
+        );
+        self.work.ready.push_back(path);
+    }
+
+    /// What the disk should show at the path, and what becomes of it.
+    fn expectation(
+        &mut self,
+        entry: &IndexEntry,
+        next: &Record,
+    ) -> IndexResult<(Expect, Displaced)> {
+        let Some(stat) = entry.stat else {
+            return Ok((Expect::Absent, Displaced::Archive));
+        };
+        let held = self.open_held(Some(entry))?;
+        let found = found_state(next.path(), entry, &stat, held.as_ref());
+        let displaced = match displacement(held.as_ref(), &found, next) {
+            Displacement::Sibling if found.kind == Kind::File => {
+                let author = held
+                    .as_ref()
+                    .filter(|h| h.entry.same_content(&found))
+                    .map_or(self.cfg.replica, |h| h.version.dot.replica);
+                let hash = found
+                    .content
+                    .map_or_else(|| ContentRoot::empty().hash, |c| c.hash);
+                Displaced::Copy(copy_path(next.path(), author, found.mtime_ns, &hash))
+            }
+            _ => Displaced::Archive,
+        };
+        Ok((Expect::Stat(stat), displaced))
+    }
+
+    /// Whether the directory that `path` lies in is there, or will be before `path` is worked on. If it is
+    /// recorded as something else, it is brought back to life: what lives in it needs it.
+    fn parent_ready(&mut self, path: &RelPath) -> IndexResult<bool> {
+        let Some(parent) = path.parent() else {
+            return Ok(true);
+        };
+        if self
+            .work
+            .active
+            .get(&parent)
+            .is_some_and(|a| a.record.entry.kind == Kind::Dir && a.action.is_some())
+        {
+            return Ok(true);
+        }
+        let entry = self.entry(&parent)?;
+        let on_disk = entry
+            .as_ref()
+            .and_then(|e| e.stat)
+            .is_some_and(|s| s.kind == DiskKind::Dir);
+        let going = entry
+            .as_ref()
+            .is_some_and(|e| e.announced().is_some_and(|r| r.kind() != Some(Kind::Dir)));
+        if on_disk && !going {
+            return Ok(!self.work.stale.contains(&parent));
+        }
+        if entry.as_ref().is_some_and(|e| e.need() == Some(Need::Dir)) {
+            self.work.dirty = true;
+            return Ok(false);
+        }
+        self.raise_dir(&parent, entry)?;
+        Ok(false)
+    }
+
+    /// Makes `path` a directory again, over whatever it is recorded as.
+    fn raise_dir(&mut self, path: &RelPath, entry: Option<IndexEntry>) -> IndexResult<()> {
+        if !self.can_sign() {
+            self.stick(
+                path,
+                "waits for its directory, which a read-write member must bring back".into(),
+            );
+            return Ok(());
+        }
+        let mut past = Vector::new();
+        let mut mode = 0o755;
+        for record in [
+            self.open_held(entry.as_ref())?,
+            self.open_want(entry.as_ref())?,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            past.merge(&record.version.vector);
+            if record.entry.kind == Kind::Dir {
+                mode = record.entry.mode;
+            }
+        }
+        self.drop_work(path);
+        let into = entry.unwrap_or_default();
+        if let Some(stat) = into.stat.filter(|s| s.kind == DiskKind::Dir) {
+            self.author(live_dir(path.clone(), stat.mode & MODE_MASK), &past, into);
+        } else {
+            let spec = WantSpec {
+                need: Need::Dir,
+                bytes: 0,
+                holders: Vec::new(),
+            };
+            self.author_as(live_dir(path.clone(), mode), &past, into, Some(spec));
+        }
+        self.work.dirty = true;
+        Ok(())
+    }
+
+    /// A directory stands where a file is wanted. It gives way when nothing lives in it; else it
+    /// stays and the file becomes a conflict copy beside it.
+    fn dir_must_stay(
+        &mut self,
+        path: &RelPath,
+        entry: &IndexEntry,
+        record: &Record,
+    ) -> IndexResult<bool> {
+        let mut after: Option<RelPath> = None;
+        let mut waits = false;
+        loop {
+            let page = self.index.entries_below(path, after.as_ref(), 256)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (_, below) in page {
+                if below
+                    .announced()
+                    .is_some_and(|raw| raw.kind().is_some_and(Kind::is_live))
+                {
+                    self.keep_dir(path, entry.clone(), record)?;
+                    return Ok(true);
+                }
+                waits |= below.stat.is_some();
+            }
+        }
+        if waits {
+            self.work.dirty = true;
+        }
+        Ok(waits)
+    }
+
+    /// The directory keeps the name; the file goes to a copy.
+    pub(super) fn keep_dir(
+        &mut self,
+        path: &RelPath,
+        entry: IndexEntry,
+        record: &Record,
+    ) -> IndexResult<()> {
+        if !self.can_sign() {
+            self.stick(
+                path,
+                "a directory with files in it stands where a file should be".into(),
+            );
+            return Ok(());
+        }
+        if let Some(content) = record.entry.content {
+            let Dot { replica, .. } = record.version.dot;
+            let copy = copy_path(path, replica, record.entry.mtime_ns, &content.hash);
+            if self.entry(&copy)?.is_none() {
+                let holders = entry
+                    .want
+                    .as_ref()
+                    .map(|w| w.holders.clone())
+                    .unwrap_or_default();
+                let spec = WantSpec {
+                    need: Need::Content,
+                    bytes: record.entry.size,
+                    holders,
+                };
+                let moved = Entry {
+                    path: copy,
+                    prev: None,
+                    ..record.entry.clone()
+                };
+                self.author_as(moved, &Vector::new(), IndexEntry::default(), Some(spec));
+            }
+        }
+        self.raise_dir(path, Some(entry))
+    }
+
+    /// Hands a group of actions to the disk, if it is free.
+    pub(super) fn start_group(&mut self) -> IndexResult<()> {
+        if self.work.group.is_some() || self.work.ready.is_empty() || !self.may_work() {
+            return Ok(());
+        }
+        let (mut actions, mut paths, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while actions.len() < GROUP_ACTIONS && bytes < GROUP_BYTES {
+            let Some(path) = self.work.ready.pop_front() else {
+                break;
+            };
+            let Some(action) = self
+                .work
+                .active
+                .get_mut(&path)
+                .and_then(|a| a.action.clone())
+            else {
+                continue;
+            };
+            if let Action::File {
+                source: Source::Bytes(b),
+                ..
+            } = &action
+            {
+                bytes += b.len();
+            }
+            actions.push(action);
+            paths.push(path);
+        }
+        let sources = actions.iter().filter_map(|a| match a {
+            Action::Rename { from, .. } => Some(from),
+            _ => None,
+        });
+        self.work.touched = sources.chain(&paths).cloned().collect();
+        if let Some(running) = &mut self.scan.running {
+            running.touched.extend(self.work.touched.iter().cloned());
+        }
+        self.work.last_group += 1;
+        let group = self.work.last_group;
+        self.work.group = Some((group, paths));
+        self.out.push_back(Output::Apply { group, actions });
+        Ok(())
+    }
+}
+
+/// What the disk shows, as an entry to compare with.
+fn found_state(
+    path: &RelPath,
+    entry: &IndexEntry,
+    stat: &DiskStat,
+    held: Option<&Record>,
+) -> Entry {
+    let base = live_dir(path.clone(), stat.mode & MODE_MASK);
+    match stat.kind {
+        DiskKind::File => Entry {
+            kind: Kind::File,
+            size: stat.size,
+            mtime_ns: stat.mtime_ns,
+            content: entry.content,
+            ..base
+        },
+        DiskKind::Symlink => Entry {
+            kind: Kind::Symlink,
+            mode: 0,
+            target: held.and_then(|h| h.entry.target.clone()),
+            ..base
+        },
+        DiskKind::Dir | DiskKind::Special => base,
+    }
+}
+
+fn meta_of(record: &Record) -> Meta {
+    Meta {
+        mtime_ns: record.entry.mtime_ns,
+        mode: record.entry.mode,
+    }
+}

@@ -1,0 +1,363 @@
+//! Which peer is asked for what.
+
+use std::time::Duration;
+
+use super::content::{Holder, Stage};
+use super::holders::small_cost;
+use super::peer::{MIN_WINDOW, Slot};
+use super::{Ask, FetchOutput, Fetcher, Item, MAX_TOTAL_IN_FLIGHT, Part};
+use crate::ids::SessionId;
+use crate::manifest::MAX_PAGE;
+use crate::message::{MAX_OBJECT, ObjectId, ObjectKind, Request};
+
+/// A peer that says nothing for so long, while it owes answers, has failed them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Objects in one request.
+const MAX_BATCH: usize = 256;
+/// Requests that a peer should always have.
+const PIPELINE: usize = 2;
+/// Most bytes of small objects in one request.
+const SMALL_TARGET: u64 = 512 << 10;
+/// Most bytes of chunks in one request.
+const CHUNK_TARGET: u64 = 1 << 20;
+/// An object isn't asked for twice before it is so late.
+const LATE: Duration = Duration::from_secs(1);
+/// How often it is looked for such objects.
+const END_GAME_EVERY: Duration = Duration::from_millis(250);
+/// Objects of others that are looked at for one idle peer.
+const END_GAME_LOOKS: usize = 4096;
+/// Objects that one idle peer takes over at once.
+const END_GAME_BATCH: usize = 16;
+
+/// Objects about to be asked for, with what they count for.
+type Batch = Vec<(Item, ObjectId, u32)>;
+
+impl Fetcher {
+    /// The next thing to do. Call it until it returns `None`.
+    pub fn poll(&mut self, now: Duration) -> Option<FetchOutput> {
+        self.tick(now);
+        if self.outputs.is_empty() {
+            let roots = std::mem::take(&mut self.ask_now);
+            if !roots.is_empty() {
+                self.ask_who_has(None, &roots);
+            }
+        }
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            // Whoever was served last comes last.
+            let mut others = self.ready.range((
+                std::ops::Bound::Excluded(self.last_served),
+                std::ops::Bound::Unbounded,
+            ));
+            let session = others.next().or_else(|| self.ready.first()).copied()?;
+            self.last_served = session;
+            match self.fill(session) {
+                Some(request) => return Some(FetchOutput::Send(session, request)),
+                None => {
+                    self.ready.remove(&session);
+                }
+            }
+        }
+    }
+
+    /// Bytes that may be asked from a peer now.
+    fn room(&mut self, session: SessionId) -> u64 {
+        let left = MAX_TOTAL_IN_FLIGHT.saturating_sub(self.total);
+        self.blocked |= left < u64::from(MAX_OBJECT);
+        self.peers
+            .get(&session)
+            .map_or(0, |peer| peer.room().min(left))
+    }
+
+    /// The next request for a peer.
+    fn fill(&mut self, session: SessionId) -> Option<Request> {
+        let room = self.room(session);
+        let peer = self.peers.get(&session)?;
+        if room == 0 || (peer.slow && !peer.requests.is_empty()) {
+            return None;
+        }
+        let small_first = peer.small_next;
+        let mut batch = self.take_pages(session, room);
+        if batch.is_empty() && small_first {
+            batch = self.take_small(session, room);
+        }
+        if batch.is_empty() {
+            batch = self.take_units(session, room);
+        }
+        if batch.is_empty() && !small_first {
+            batch = self.take_small(session, room);
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.small_next = !matches!(batch[0].0.part, Part::Whole);
+        }
+        self.send(session, batch)
+    }
+
+    fn take_pages(&mut self, session: SessionId, mut room: u64) -> Batch {
+        let mut batch = Batch::new();
+        for key in &self.active {
+            let Some(content) = self.contents.get_mut(key) else {
+                continue;
+            };
+            let may = content.gives_pages(session);
+            let Stage::Pages(pages) = &mut content.stage else {
+                continue;
+            };
+            while may && batch.len() < MAX_BATCH && room >= MAX_PAGE as u64 {
+                let Some(hash) = pages.queue.pop_front() else {
+                    break;
+                };
+                let item = Item {
+                    key: *key,
+                    part: Part::Page(hash),
+                };
+                batch.push((
+                    item,
+                    ObjectId {
+                        kind: ObjectKind::Page,
+                        hash,
+                    },
+                    MAX_PAGE as u32,
+                ));
+                room -= MAX_PAGE as u64;
+            }
+        }
+        batch
+    }
+
+    fn take_small(&mut self, session: SessionId, room: u64) -> Batch {
+        let mut batch = Batch::new();
+        let Some(peer) = self.peers.get(&session) else {
+            return batch;
+        };
+        let target = peer.target(SMALL_TARGET);
+        if peer.requests.len() >= PIPELINE {
+            // It has enough to do; what comes next should be worth a request.
+            let full = peer.small.len() >= MAX_BATCH || peer.small_cost >= target;
+            if !full || room < target.min(peer.small_cost) {
+                return batch;
+            }
+        }
+        let mut sum = 0;
+        for key in peer.small.iter().take(MAX_BATCH) {
+            let Some(content) = self.contents.get(key) else {
+                continue;
+            };
+            let cost = small_cost(content.size);
+            if sum + cost > room || (sum > 0 && sum + cost > target) {
+                break;
+            }
+            sum += cost;
+            let item = Item {
+                key: *key,
+                part: Part::Whole,
+            };
+            let object = ObjectId {
+                kind: ObjectKind::Chunk,
+                hash: content.root.hash,
+            };
+            batch.push((item, object, cost as u32));
+        }
+        for (item, _, _) in &batch {
+            self.unqueue_small(item.key);
+        }
+        batch
+    }
+
+    fn take_units(&mut self, session: SessionId, room: u64) -> Batch {
+        let mut batch = Batch::new();
+        let Some(peer) = self.peers.get(&session) else {
+            return batch;
+        };
+        let target = peer.target(CHUNK_TARGET);
+        if peer.requests.len() >= PIPELINE && room < target {
+            return batch;
+        }
+        let mut sum = 0;
+        'all: for key in &self.active {
+            let Some(content) = self.contents.get_mut(key) else {
+                continue;
+            };
+            let in_order = content.in_order();
+            let Stage::Chunks(chunks) = &mut content.stage else {
+                continue;
+            };
+            let held = match content.holders.get(&session) {
+                Some(Holder::Whole) => None,
+                Some(Holder::Part(part)) if part.bits.is_some() => part.bits.as_ref(),
+                _ => continue,
+            };
+            while let Some(unit) = chunks.pick(held, in_order) {
+                let chunk = chunks.chunk(unit);
+                let len = u64::from(chunk.len);
+                let full = sum > 0 && sum + len > target;
+                if sum + len > room || full || batch.len() == MAX_BATCH {
+                    break 'all;
+                }
+                sum += len;
+                chunks.ask(unit);
+                let item = Item {
+                    key: *key,
+                    part: Part::Unit(unit),
+                };
+                let object = ObjectId {
+                    kind: ObjectKind::Chunk,
+                    hash: chunk.hash,
+                };
+                batch.push((item, object, chunk.len));
+            }
+        }
+        batch
+    }
+
+    /// Notes that these objects are under way.
+    fn send(&mut self, session: SessionId, batch: Batch) -> Option<Request> {
+        let peer = self.peers.get_mut(&session)?;
+        let slot = |(item, _, cost): &(Item, ObjectId, u32)| {
+            self.total += u64::from(*cost);
+            Slot {
+                item: *item,
+                cost: *cost,
+                answered: false,
+                live: true,
+            }
+        };
+        let slots = batch.iter().map(slot).collect();
+        let id = peer.ask(slots, self.now);
+        let mut objects = Vec::with_capacity(batch.len());
+        for (slot, (item, object, _)) in (0..).zip(batch) {
+            self.under_way
+                .entry(item)
+                .or_default()
+                .push(Ask { session, id, slot });
+            objects.push(object);
+        }
+        Some(Request { id, objects })
+    }
+
+    /// Tells the fetcher that the moment named by [`next_timeout`](Self::next_timeout) has come. Too early or too
+    /// often does no harm.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.tick(now);
+        self.give_up_silent();
+        self.ask_again();
+        self.report();
+        if self.now >= self.end_game_at {
+            self.end_game_at = self.now + END_GAME_EVERY;
+            self.end_game();
+        }
+    }
+
+    /// Takes back what peers leave without an answer.
+    fn give_up_silent(&mut self) {
+        let now = self.now;
+        let late = self.peers.iter().filter(|(_, peer)| {
+            peer.deadline(PATIENCE)
+                .is_some_and(|deadline| deadline <= now)
+        });
+        let late: Vec<_> = late.map(|(session, _)| *session).collect();
+        for session in late {
+            let Some(peer) = self.peers.get_mut(&session) else {
+                continue;
+            };
+            peer.slow = true;
+            peer.window = MIN_WINDOW;
+            let ids: Vec<_> = peer.requests.keys().copied().collect();
+            let mut items = Vec::new();
+            let mut bytes = 0;
+            for id in &ids {
+                if let Some((open, freed)) = peer.cancel(*id) {
+                    items.extend(open.into_iter().map(|item| (item, *id)));
+                    bytes += freed;
+                }
+            }
+            self.release(bytes);
+            for (item, id) in items {
+                self.drop_ask(item, session, id);
+                self.requeue(item);
+            }
+            self.ready.insert(session);
+            self.say_cancel(session, ids);
+        }
+    }
+
+    /// Lets idle peers fetch what is late at others.
+    fn end_game(&mut self) {
+        let idle = |(_, peer): &(&SessionId, &super::Peer)| {
+            peer.requests.is_empty() && peer.writing == 0 && !peer.slow
+        };
+        let idle: Vec<_> = self
+            .peers
+            .iter()
+            .filter(idle)
+            .map(|(session, _)| *session)
+            .collect();
+        for session in idle {
+            // It may have been woken by something else since.
+            if self.ready.contains(&session) {
+                continue;
+            }
+            let mut room = self.room(session);
+            let batch = self.late_objects(session, &mut room);
+            if !batch.is_empty()
+                && let Some(request) = self.send(session, batch)
+            {
+                self.outputs.push_back(FetchOutput::Send(session, request));
+            }
+        }
+    }
+
+    fn late_objects(&self, session: SessionId, room: &mut u64) -> Batch {
+        let mut batch = Batch::new();
+        let mut looks = 0;
+        for (other, peer) in self.peers.iter().filter(|(other, _)| **other != session) {
+            let patience = LATE.max(peer.usual * 2);
+            let late = peer
+                .requests
+                .values()
+                .take_while(|asked| asked.sent + patience < self.now);
+            for slot in late.flat_map(|asked| &asked.slots).filter(|slot| slot.live) {
+                looks += 1;
+                if looks > END_GAME_LOOKS || batch.len() == END_GAME_BATCH {
+                    return batch;
+                }
+                let asks = self.under_way.get(&slot.item);
+                let once = asks.is_some_and(|asks| asks.len() == 1 && asks[0].session == *other);
+                let cost = u64::from(slot.cost);
+                if once
+                    && cost <= *room
+                    && let Some(object) = self.object_at(session, slot.item)
+                {
+                    *room -= cost;
+                    batch.push((slot.item, object, slot.cost));
+                }
+            }
+        }
+        batch
+    }
+
+    /// The object's name, if the peer is known to hold it.
+    fn object_at(&self, session: SessionId, item: Item) -> Option<ObjectId> {
+        let content = self.contents.get(&item.key)?;
+        let (kind, hash, held) = match item.part {
+            Part::Whole => {
+                let held = content.holders.contains_key(&session);
+                (ObjectKind::Chunk, content.root.hash, held)
+            }
+            Part::Page(hash) => (ObjectKind::Page, hash, content.gives_pages(session)),
+            Part::Unit(unit) => {
+                let Stage::Chunks(chunks) = &content.stage else {
+                    return None;
+                };
+                let held = content.holds_unit(session, unit);
+                (ObjectKind::Chunk, chunks.chunk(unit).hash, held)
+            }
+        };
+        held.then_some(ObjectId { kind, hash })
+    }
+}

@@ -1,0 +1,4 @@
+//! One rule at a time.
+
+use super::sim::{Peer, Sim};
+use super::*;
