@@ -160,22 +160,6 @@ fn run(disk: &Arc<MemDisk>, group: Vec<Action>, whole: bool) -> Vec<Outcome> {
         .collect()
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Keep {
-    All,
-    Nothing,
-    Some(u64),
-}
-
-fn crash(disk: &MemDisk, keep: Keep) {
-    disk.set_hook(None);
-    match keep {
-        Keep::All => disk.crash_keeping_all(),
-        Keep::Nothing => disk.crash_losing_all(),
-        Keep::Some(seed) => disk.crash_seeded(seed),
-    }
-}
-
 fn check(disk: &MemDisk, edited: bool, point: &str) {
     let tree = disk.snapshot();
     for Case { at, before, after } in CASES {
@@ -225,14 +209,15 @@ fn old_or_new_at_every_crash() {
     let keeps = [
         Keep::All,
         Keep::Nothing,
+        Keep::Names,
         Keep::Some(1),
         Keep::Some(2),
-        Keep::Some(3),
-        Keep::Some(4),
-    ];
+    ]
+    .into_iter()
+    .chain((0..8).map(Keep::Most));
     for exchange in [true, false] {
         for whole in [true, false] {
-            for keep in keeps {
+            for keep in keeps.clone() {
                 for at in 0.. {
                     let (disk, group) = set_up(exchange);
                     disk.set_crash_point(Some(at));
@@ -285,10 +270,11 @@ fn a_crash_during_recovery_is_recovered() {
                 let first = applier(&disk, true).recover();
                 let dead = disk.is_dead();
                 assert!(dead || first.is_ok());
-                let keep = match second % 3 {
+                let keep = match second % 4 {
                     0 => Keep::All,
                     1 => Keep::Nothing,
-                    _ => Keep::Some(second),
+                    2 => Keep::Names,
+                    _ => Keep::Most(second),
                 };
                 crash(&disk, keep);
                 applier(&disk, true).recover().unwrap();

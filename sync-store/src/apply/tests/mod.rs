@@ -18,7 +18,7 @@ use sync_core::{
 
 use super::{Applier, ApplyPolicy};
 use crate::{
-    fs::{Disk, MemDisk, NodeKind},
+    fs::{Disk, MemDisk, NodeKind, Unsynced},
     temps::Temps,
 };
 
@@ -136,4 +136,36 @@ pub(super) fn noise(len: usize, seed: u32) -> Vec<u8> {
     }
     out.truncate(len);
     out
+}
+
+/// What a crash keeps of what was not durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Keep {
+    All,
+    Nothing,
+    /// Names, but no bytes: what a file system does that delays writing.
+    Names,
+    /// About half.
+    Some(u64),
+    /// All but one in eight: a name is lost where many that came later in other directories are kept.
+    Most(u64),
+}
+
+pub(super) fn crash(disk: &MemDisk, keep: Keep) {
+    disk.set_hook(None);
+    match keep {
+        Keep::All => disk.crash_keeping_all(),
+        Keep::Nothing => disk.crash_losing_all(),
+        Keep::Names => disk.crash(&mut |change| matches!(change, Unsynced::Names(_))),
+        Keep::Some(seed) => disk.crash_seeded(seed),
+        Keep::Most(seed) => {
+            let mut state = seed;
+            disk.crash(&mut |_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695);
+                state >> 61 != 0
+            });
+        }
+    }
 }

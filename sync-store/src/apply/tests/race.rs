@@ -132,7 +132,7 @@ proptest! {
         exchange: bool,
         archive: bool,
         single: bool,
-        crash in prop::option::of((0..90_u64, 0..8_u64)),
+        crash in prop::option::of((0..90_u64, 0..40_u64)),
     ) {
         let disk = mem();
         disk.set_features(MemFeatures { exchange, ..MemFeatures::default() });
@@ -162,12 +162,13 @@ proptest! {
         } else {
             applier.apply(group);
         }
-        disk.set_hook(None);
         match crash {
-            Some((_, 0)) => disk.crash_losing_all(),
-            Some((_, 1)) => disk.crash_keeping_all(),
-            Some((_, seed)) => disk.crash_seeded(seed),
-            None => {}
+            Some((_, 0)) => super::crash(&disk, Keep::Nothing),
+            Some((_, 1)) => super::crash(&disk, Keep::All),
+            Some((_, 2)) => super::crash(&disk, Keep::Names),
+            Some((_, seed @ 3..8)) => super::crash(&disk, Keep::Some(seed)),
+            Some((_, seed)) => super::crash(&disk, Keep::Most(seed)),
+            None => disk.set_hook(None),
         }
         let applier = super::applier(&disk, archive);
         applier.recover().unwrap();
