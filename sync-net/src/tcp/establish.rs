@@ -107,12 +107,15 @@ pub async fn establish_watched(
         Event::Established(established) => {
             // The peer waits for our greeting, maybe longer than for a driver.
             poll_fn(|cx| {
-                while !(pump.output.is_empty() && pump.session.is_flushed()) {
-                    if pump.poll(cx, false).is_pending() {
+                loop {
+                    let polled = pump.poll(cx, false);
+                    if pump.output.is_empty() && pump.session.is_flushed() {
+                        return Poll::Ready(());
+                    }
+                    if polled.is_pending() {
                         return Poll::Pending;
                     }
                 }
-                Poll::Ready(())
             })
             .await;
             let Pump {
