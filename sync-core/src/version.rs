@@ -237,7 +237,7 @@ mod tests {
             let a: Vector = a.into_iter().map(|(r, c)| dot(r, c)).collect();
             let b: Vector = b.into_iter().map(|(r, c)| dot(r, c)).collect();
             let bytes = minicbor::to_vec(&a).unwrap();
-            prop_assert_eq!(&minicbor::decode::<Vector>(&bytes).unwrap(), &a);
+            prop_assert_eq!(&decode::<Vector>(&bytes).unwrap(), &a);
             let mut ab = a.clone();
             ab.merge(&b);
             let mut ba = b.clone();
@@ -248,7 +248,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = minicbor::decode::<Version>(&bytes);
+            let _ = decode::<Version>(&bytes);
         }
     }
 }

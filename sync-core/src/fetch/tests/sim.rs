@@ -36,8 +36,8 @@ pub(super) struct Peer {
     pub(super) wrong: u64,
     pub(super) missing: u64,
     pub(super) silent: u64,
-    busy: Duration,
-    cancelled: BTreeSet<u32>,
+    pub(super) busy: Duration,
+    pub(super) cancelled: BTreeSet<u32>,
 }
 
 #[derive(Debug)]

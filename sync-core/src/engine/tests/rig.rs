@@ -1,0 +1,345 @@
+//! Engines over toy disks: every output is carried out at once, in order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    disk::{Action, DiskKind, DiskStat, Displaced, Expect, Found, Outcome, ScanItem, Source},
+    engine::{Config, Engine, Input, Output, ScanWhat, State},
+    ids::{Generation, PeerKey, ReplicaId, SessionId},
+    index::{Index, MemIndex},
+    keys::FolderKeys,
+    manifest::{ContentRoot, manifest_of},
+    message::{Message, ObjectKind},
+    observe::{Glance, glance},
+    path::RelPath,
+    secret::Secret,
+    time::Now,
+};
+
+#[derive(Clone)]
+struct Node {
+    stat: DiskStat,
+    bytes: Bytes,
+}
+
+pub(super) struct Rig {
+    engines: Vec<Engine<MemIndex>>,
+    disks: Vec<BTreeMap<RelPath, Node>>,
+    links: BTreeSet<(usize, usize)>,
+    queue: VecDeque<(usize, Input)>,
+    now: Duration,
+    ino: u64,
+    pub(super) objects_sent: u64,
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).unwrap()
+}
+
+impl Rig {
+    pub(super) fn new(n: usize) -> Self {
+        Self::with_read_only(n, usize::MAX)
+    }
+
+    pub(super) fn with_read_only(n: usize, read_only: usize) -> Self {
+        let secret = Secret::generate([7; 21]);
+        let now = Now { mono: Duration::ZERO, unix_ns: 0 };
+        let engines = (0..n)
+            .map(|i| {
+                let level = if i == read_only { Secret::ReadOnly(secret.to_read_only()) } else { Secret::generate([7; 21]) };
+                let cfg = Config {
+                    keys: FolderKeys::derive(&level),
+                    era: 0,
+                    replica: ReplicaId(i as u64 + 1),
+                    counters: 0..1 << 32,
+                    seqs: 0..1 << 32,
+                    numbering: Generation(i as u64 + 100),
+                    seed: i as u64,
+                    rescan_s: 1 << 30,
+                    paused: false,
+                };
+                Engine::new(cfg, MemIndex::new(), now).unwrap()
+            })
+            .collect();
+        let mut rig = Self {
+            engines,
+            disks: vec![BTreeMap::new(); n],
+            links: BTreeSet::new(),
+            queue: VecDeque::new(),
+            now: Duration::ZERO,
+            ino: 0,
+            objects_sent: 0,
+        };
+        for a in 0..n {
+            for b in a + 1..n {
+                rig.join(a, b);
+            }
+        }
+        rig
+    }
+
+    fn session(a: usize, b: usize) -> SessionId {
+        let (low, high) = (a.min(b), a.max(b));
+        SessionId((low * 100 + high) as u64)
+    }
+
+    pub(super) fn join(&mut self, a: usize, b: usize) {
+        self.links.insert((a.min(b), a.max(b)));
+        for (me, other) in [(a, b), (b, a)] {
+            let session = Self::session(a, b);
+            let level = if self.engines[other].can_sign() { crate::secret::Level::ReadWrite } else { crate::secret::Level::ReadOnly };
+            self.queue.push_back((me, Input::PeerUp { session, peer: PeerKey([other as u8 + 1; 32]), level }));
+        }
+    }
+
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        self.settle();
+        self.links.remove(&(a.min(b), a.max(b)));
+        for me in [a, b] {
+            self.queue.push_back((me, Input::PeerDown { session: Self::session(a, b) }));
+        }
+        self.settle();
+    }
+
+    pub(super) fn write(&mut self, n: usize, name: &str, bytes: &[u8], mtime_ns: i64) {
+        let p = path(name);
+        for dir in p.ancestors() {
+            if !self.disks[n].contains_key(&dir) {
+                self.ino += 1;
+                let stat = DiskStat { kind: DiskKind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, mode: 0o755, ino: self.ino, dev: 1 };
+                self.disks[n].insert(dir.clone(), Node { stat, bytes: Bytes::new() });
+                self.queue.push_back((n, Input::Dirty(vec![dir])));
+            }
+        }
+        self.put_file(n, &p, Bytes::copy_from_slice(bytes), mtime_ns, 0o644);
+        self.queue.push_back((n, Input::Dirty(vec![p])));
+    }
+
+    fn put_file(&mut self, n: usize, p: &RelPath, bytes: Bytes, mtime_ns: i64, mode: u32) -> DiskStat {
+        self.ino += 1;
+        let stat = DiskStat { kind: DiskKind::File, size: bytes.len() as u64, mtime_ns, ctime_ns: self.ino as i64, mode, ino: self.ino, dev: 1 };
+        self.disks[n].insert(p.clone(), Node { stat, bytes });
+        stat
+    }
+
+    pub(super) fn remove(&mut self, n: usize, name: &str) {
+        self.disks[n].remove(&path(name));
+        self.queue.push_back((n, Input::Dirty(vec![path(name)])));
+    }
+
+    /// Removes everything; the watcher tells it in one piece.
+    pub(super) fn remove_all(&mut self, n: usize) {
+        self.disks[n].clear();
+        self.queue.push_back((n, Input::DirtyAll));
+    }
+
+    pub(super) fn rename(&mut self, n: usize, from: &str, to: &str) {
+        let node = self.disks[n].remove(&path(from)).unwrap();
+        self.write(n, to, &node.bytes.clone(), node.stat.mtime_ns);
+        self.queue.push_back((n, Input::Dirty(vec![path(from), path(to)])));
+    }
+
+    pub(super) fn approve(&mut self, n: usize) {
+        self.queue.push_back((n, Input::Approve));
+    }
+
+    pub(super) fn reject(&mut self, n: usize) {
+        self.queue.push_back((n, Input::Reject));
+    }
+
+    pub(super) fn read(&self, n: usize, name: &str) -> Option<Vec<u8>> {
+        self.disks[n].get(&path(name)).map(|f| f.bytes.to_vec())
+    }
+
+    pub(super) fn mtime(&self, n: usize, name: &str) -> Option<i64> {
+        self.disks[n].get(&path(name)).map(|f| f.stat.mtime_ns)
+    }
+
+    /// Files and what they hold.
+    pub(super) fn tree(&self, n: usize) -> BTreeMap<String, Vec<u8>> {
+        let files = self.disks[n].iter().filter(|(_, f)| f.stat.kind == DiskKind::File);
+        files.map(|(p, f)| (p.display(), f.bytes.to_vec())).collect()
+    }
+
+    pub(super) fn state(&self, n: usize) -> State {
+        self.engines[n].status().unwrap().state
+    }
+
+    pub(super) fn in_sync(&self, n: usize) -> bool {
+        self.state(n) == State::InSync
+    }
+
+    /// Runs until nothing happens any more.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..20_000 {
+            let mut moved = false;
+            while let Some((n, input)) = self.queue.pop_front() {
+                moved = true;
+                let now = Now { mono: self.now, unix_ns: self.now.as_nanos() as i64 };
+                self.engines[n].handle(input, now);
+                while let Some(output) = self.engines[n].poll_output() {
+                    self.carry_out(n, output);
+                }
+            }
+            let next = self.engines.iter().filter_map(Engine::next_timeout).min();
+            match next.filter(|t| *t < self.now + Duration::from_secs(8)) {
+                Some(next) => {
+                    self.now = self.now.max(next);
+                    for n in 0..self.engines.len() {
+                        self.queue.push_back((n, Input::Tick));
+                    }
+                }
+                None if !moved => return,
+                None => {}
+            }
+        }
+        panic!("the rig does not settle: {:?}", self.engines.iter().map(|e| e.status()).collect::<Vec<_>>());
+    }
+
+    fn carry_out(&mut self, n: usize, output: Output) {
+        match output {
+            Output::Send { session, message } => {
+                let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
+                if self.links.contains(&(a, b)) {
+                    let other = if n == a { b } else { a };
+                    let message = Message::decode(&message.encode()).unwrap();
+                    self.queue.push_back((other, Input::Message { session, message }));
+                }
+            }
+            Output::Serve { session, request, objects } => {
+                let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
+                let other = if n == a { b } else { a };
+                for (index, id) in objects.into_iter().enumerate() {
+                    let object = match id.kind {
+                        ObjectKind::Chunk => self.disks[n]
+                            .values()
+                            .find(|f| f.stat.kind == DiskKind::File && crate::chunk::ContentHash::chunk(&f.bytes) == id.hash)
+                            .map(|f| f.bytes.clone()),
+                        ObjectKind::Page => self.engines[n].index().page(&id.hash).unwrap(),
+                    };
+                    self.objects_sent += 1;
+                    self.queue.push_back((other, Input::Object { session, request, index, object }));
+                }
+            }
+            Output::Scan { scan, what } => self.scan(n, scan, what),
+            Output::Apply { group, actions } => {
+                let outcomes = actions.into_iter().map(|a| self.apply(n, a)).collect();
+                self.queue.push_back((n, Input::Applied { group, outcomes }));
+            }
+            Output::Flush { flush } => {
+                self.engines[n].index().flush().unwrap();
+                self.queue.push_back((n, Input::Flushed { flush, error: None }));
+            }
+            Output::Event(_) | Output::StopServing { .. } | Output::DropTemp { .. } => {}
+            other => panic!("unexpected output {other:?}"),
+        }
+    }
+
+    fn scan(&mut self, n: usize, scan: u64, what: ScanWhat) {
+        let index = self.engines[n].index().clone();
+        let mut paths: BTreeSet<RelPath> = self.disks[n].keys().cloned().collect();
+        paths.extend(index.entries_after(None, usize::MAX).unwrap().into_iter().map(|(p, _)| p));
+        if let ScanWhat::Paths(only) = what {
+            paths.retain(|p| only.iter().any(|o| p == o || p.is_below(o)));
+        }
+        let mut items = Vec::new();
+        let mut gone = Vec::new();
+        for p in paths {
+            let entry = index.entry(&p).unwrap();
+            let node = self.disks[n].get(&p);
+            let found = match glance(entry.as_ref(), node.map(|f| &f.stat)) {
+                Glance::Same => continue,
+                Glance::Gone => {
+                    gone.push(ScanItem { path: p, found: Found::Absent, manifest: vec![], chunks: vec![] });
+                    continue;
+                }
+                Glance::Look => {
+                    let node = node.unwrap();
+                    match node.stat.kind {
+                        DiskKind::Dir => Found::Dir { stat: node.stat },
+                        _ => Found::File { stat: node.stat, content: manifest_of(&node.bytes, 1).unwrap().root, racy: false },
+                    }
+                }
+            };
+            items.push(ScanItem { path: p, found, manifest: vec![], chunks: vec![] });
+        }
+        items.extend(gone);
+        self.queue.push_back((n, Input::Scanned { scan, items }));
+        self.queue.push_back((n, Input::ScanDone { scan, skipped: vec![], error: None }));
+    }
+
+    fn apply(&mut self, n: usize, action: Action) -> Outcome {
+        let target = action.path().clone();
+        let there = self.disks[n].get(&target).cloned();
+        let (expect, displaced) = match &action {
+            Action::Dir { expect, displaced, .. }
+            | Action::File { expect, displaced, .. }
+            | Action::Symlink { expect, displaced, .. }
+            | Action::Remove { expect, displaced, .. } => (*expect, displaced.clone()),
+            Action::Meta { expect, .. } => (*expect, Displaced::Archive),
+            Action::Rename { .. } => (Expect::Absent, Displaced::Archive),
+        };
+        let fits = match (expect, &there) {
+            (Expect::Absent, None) => true,
+            (Expect::Stat(want), Some(node)) => want == node.stat || want.kind == DiskKind::Dir && node.stat.kind == DiskKind::Dir,
+            _ => false,
+        };
+        if !fits {
+            return Outcome::Stale;
+        }
+        let below = self.disks[n].keys().any(|p| p.is_below(&target));
+        if below && !matches!(action, Action::Dir { .. }) {
+            return Outcome::NotEmpty;
+        }
+        if let Some(parent) = target.parent()
+            && self.disks[n].get(&parent).is_none_or(|d| d.stat.kind != DiskKind::Dir)
+        {
+            return Outcome::Stale;
+        }
+        if let (Some(node), Displaced::Copy(copy)) = (&there, &displaced) {
+            self.disks[n].insert(copy.clone(), node.clone());
+        }
+        let stat = match action {
+            Action::Dir { mode, .. } => {
+                self.ino += 1;
+                let stat = DiskStat { kind: DiskKind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, mode, ino: self.ino, dev: 1 };
+                self.disks[n].insert(target, Node { stat, bytes: Bytes::new() });
+                Some(stat)
+            }
+            Action::File { source, content, meta, .. } => {
+                let bytes = match source {
+                    Source::Bytes(bytes) => bytes,
+                    Source::CopyOf(from) => self.disks[n].get(&from).map(|f| f.bytes.clone()).unwrap_or_default(),
+                    Source::Temp(_) => return Outcome::BadSource,
+                };
+                if manifest_of(&bytes, 1).unwrap().root != content && content != ContentRoot::empty() {
+                    return Outcome::BadSource;
+                }
+                Some(self.put_file(n, &target, bytes, meta.mtime_ns, meta.mode))
+            }
+            Action::Meta { meta, .. } => {
+                let node = self.disks[n].get_mut(&target).unwrap();
+                (node.stat.mtime_ns, node.stat.mode) = (meta.mtime_ns, meta.mode);
+                Some(node.stat)
+            }
+            Action::Rename { from, meta, expect_from, .. } => {
+                let Some(node) = self.disks[n].get(&from).filter(|f| expect_from == Expect::Stat(f.stat)).cloned() else {
+                    return Outcome::Stale;
+                };
+                self.disks[n].remove(&from);
+                Some(self.put_file(n, &target, node.bytes, meta.mtime_ns, meta.mode))
+            }
+            Action::Remove { .. } => {
+                self.disks[n].remove(&target);
+                None
+            }
+            Action::Symlink { .. } => panic!("the rig has no symlinks"),
+        };
+        Outcome::Done { stat, copies: vec![] }
+    }
+}
