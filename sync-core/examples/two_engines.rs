@@ -17,7 +17,10 @@ use sync_core::{
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let secret = Secret::generate([7; 21]);
-    let now = Now { mono: Duration::ZERO, unix_ns: 0 };
+    let now = Now {
+        mono: Duration::ZERO,
+        unix_ns: 0,
+    };
     let mut engines = Vec::new();
     for n in 1..=2_u64 {
         let config = Config {
@@ -36,17 +39,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = SessionId(1);
     let level = Level::ReadWrite;
     let mut queue = VecDeque::from([
-        (0, Input::PeerUp { session, peer: PeerKey([2; 32]), level }),
-        (1, Input::PeerUp { session, peer: PeerKey([1; 32]), level }),
+        (
+            0,
+            Input::PeerUp {
+                session,
+                peer: PeerKey([2; 32]),
+                level,
+            },
+        ),
+        (
+            1,
+            Input::PeerUp {
+                session,
+                peer: PeerKey([1; 32]),
+                level,
+            },
+        ),
     ]);
     while let Some((n, input)) = queue.pop_front() {
         engines[n].handle(input, now);
         while let Some(output) = engines[n].poll_output() {
             match output {
                 Output::Scan { scan, .. } => {
-                    let items = if n == 0 { vec![found("notes.txt", b"hello")?] } else { Vec::new() };
+                    let items = if n == 0 {
+                        vec![found("notes.txt", b"hello")?]
+                    } else {
+                        Vec::new()
+                    };
                     queue.push_back((n, Input::Scanned { scan, items }));
-                    queue.push_back((n, Input::ScanDone { scan, skipped: Vec::new(), error: None }));
+                    queue.push_back((
+                        n,
+                        Input::ScanDone {
+                            scan,
+                            skipped: Vec::new(),
+                            error: None,
+                        },
+                    ));
                 }
                 Output::Flush { flush } => {
                     engines[n].index().flush()?;
@@ -55,7 +83,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Output::Send { session, message } => {
                     queue.push_back((1 - n, Input::Message { session, message }));
                 }
-                Output::Serve { objects, .. } => println!("engine {n} is asked for {} object(s)", objects.len()),
+                Output::Serve { objects, .. } => {
+                    println!("engine {n} is asked for {} object(s)", objects.len())
+                }
                 Output::Event(event) => println!("engine {n}: {event:?}"),
                 _ => {}
             }
@@ -76,6 +106,15 @@ fn found(name: &str, bytes: &[u8]) -> Result<ScanItem, Box<dyn std::error::Error
         dev: 1,
     };
     let content = manifest_of(bytes, 1)?.root;
-    let found = Found::File { stat, content, racy: false };
-    Ok(ScanItem { path: RelPath::parse(name.as_bytes())?, found, manifest: Vec::new(), chunks: Vec::new() })
+    let found = Found::File {
+        stat,
+        content,
+        racy: false,
+    };
+    Ok(ScanItem {
+        path: RelPath::parse(name.as_bytes())?,
+        found,
+        manifest: Vec::new(),
+        chunks: Vec::new(),
+    })
 }

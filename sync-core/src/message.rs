@@ -314,3 +314,137 @@ impl ObjectReader {
         Ok(Some(Some(self.buffer.split_to(len as usize).freeze())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Dot;
+    use proptest::prelude::*;
+
+    fn samples() -> Vec<Message> {
+        let content = ContentRoot::single(ContentHash::chunk(b"x"));
+        let hash = content.hash;
+        let knowledge: Vector = [Dot {
+            replica: ReplicaId(3),
+            counter: 9,
+        }]
+        .into_iter()
+        .collect();
+        vec![
+            Message::Head(Head {
+                generation: Generation(1),
+                last: Seq(2),
+                replica: ReplicaId(3),
+            }),
+            Message::Ask(Ask {
+                generation: Generation(1),
+                after: Seq(0),
+                newest: None,
+            }),
+            Message::Records(Vec::new()),
+            Message::BurstEnd(BurstEnd {
+                upto: Seq(7),
+                knowledge: Some(knowledge),
+            }),
+            Message::BurstEnd(BurstEnd {
+                upto: Seq(7),
+                knowledge: None,
+            }),
+            Message::Progress(Progress {
+                reached: Seq(7),
+                files: 1,
+                bytes: 2,
+            }),
+            Message::WhoHas(vec![content]),
+            Message::Have(vec![Have {
+                content,
+                whole: false,
+                first: 8,
+                bits: vec![0x80],
+            }]),
+            Message::Request(Request {
+                id: 4,
+                objects: vec![ObjectId {
+                    kind: ObjectKind::Page,
+                    hash,
+                }],
+            }),
+            Message::Cancel(vec![1, 2]),
+        ]
+    }
+
+    #[test]
+    fn messages_read_back() {
+        for message in samples() {
+            assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_skipped_and_what_is_too_much_refused() {
+        assert_eq!(
+            Message::decode(&[0x82, 0x18, 99, 0x80]).unwrap(),
+            Message::Unknown(99)
+        );
+        // A Head with a fourth field of a later version.
+        assert!(matches!(
+            Message::decode(&[0x82, 0, 0x84, 1, 2, 3, 4]),
+            Ok(Message::Head(_))
+        ));
+        let many = Message::Cancel(vec![0; MAX_OBJECTS + 1]).encode();
+        assert_eq!(Message::decode(&many), Err(MessageError::TooMany));
+        assert!(matches!(
+            Message::decode(&vec![0; MAX_MESSAGE + 1]),
+            Err(MessageError::TooLarge(_))
+        ));
+        // A list that claims four billion items must not be allocated for.
+        assert_eq!(
+            Message::decode(&[0x82, 5, 0x9a, 0xff, 0xff, 0xff, 0xff]),
+            Err(MessageError::TooMany)
+        );
+    }
+
+    #[test]
+    fn objects_arrive_in_any_pieces() {
+        let objects = [
+            Some(Bytes::from_static(b"one")),
+            None,
+            Some(Bytes::new()),
+            Some(Bytes::from(vec![7; 1000])),
+        ];
+        let mut wire = Vec::new();
+        for object in &objects {
+            wire.extend(object_head(object.as_ref()));
+            wire.extend(object.iter().flatten());
+        }
+        for piece in [1, 2, 3, 7, 64, wire.len()] {
+            let (mut reader, mut got) = (ObjectReader::new(), Vec::new());
+            for part in wire.chunks(piece) {
+                reader.push(part);
+                while let Some(object) = reader.next_object().unwrap() {
+                    got.push(object);
+                }
+            }
+            assert_eq!(got, objects);
+        }
+        let mut reader = ObjectReader::new();
+        reader.push(&(MAX_OBJECT + 1).to_be_bytes());
+        assert_eq!(
+            reader.next_object(),
+            Err(MessageError::ObjectTooLarge(MAX_OBJECT + 1))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..10) {
+            let _ = Message::decode(&bytes);
+            let mut changed = samples()[at].encode().to_vec();
+            for (i, b) in bytes.iter().enumerate() {
+                let len = changed.len();
+                changed[i % len] ^= b;
+            }
+            let _ = Message::decode(&changed);
+        }
+    }
+}

@@ -425,3 +425,6 @@ fn proof_bytes(levels: &[Vec<[u8; 32]>], index: usize, signature: &[u8; 64]) -> 
 
 /// Versions of what a whole index knows: kept beside records so that callers need one import.
 pub type Knowledge = Vector;
+
+#[cfg(test)]
+mod tests;

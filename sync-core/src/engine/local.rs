@@ -197,7 +197,7 @@ impl<I: Index> Engine<I> {
         want: &Record,
     ) -> IndexResult<()> {
         let path = found.path.clone();
-        if want.entry.same_state(&found) || found.kind != Kind::File {
+        if want.entry.same_state(&found) {
             entry.held = Some(want.raw().clone());
             entry.want = None;
             self.put(path, entry, true);

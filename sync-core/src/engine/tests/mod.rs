@@ -165,5 +165,9 @@ fn a_directory_and_a_file_at_one_path_keep_both() {
     rig.settle();
     assert_eq!(rig.tree(1), rig.tree(0));
     let all: Vec<_> = rig.tree(0).into_values().collect();
-    assert!(all.contains(&b"a file".to_vec()) && all.contains(&b"in a dir".to_vec()), "{:?}", rig.tree(0));
+    assert!(
+        all.contains(&b"a file".to_vec()) && all.contains(&b"in a dir".to_vec()),
+        "{:?}",
+        rig.tree(0)
+    );
 }

@@ -48,10 +48,17 @@ impl Rig {
 
     pub(super) fn with_read_only(n: usize, read_only: usize) -> Self {
         let secret = Secret::generate([7; 21]);
-        let now = Now { mono: Duration::ZERO, unix_ns: 0 };
+        let now = Now {
+            mono: Duration::ZERO,
+            unix_ns: 0,
+        };
         let engines = (0..n)
             .map(|i| {
-                let level = if i == read_only { Secret::ReadOnly(secret.to_read_only()) } else { Secret::generate([7; 21]) };
+                let level = if i == read_only {
+                    Secret::ReadOnly(secret.to_read_only())
+                } else {
+                    Secret::generate([7; 21])
+                };
                 let cfg = Config {
                     keys: FolderKeys::derive(&level),
                     era: 0,
@@ -92,8 +99,19 @@ impl Rig {
         self.links.insert((a.min(b), a.max(b)));
         for (me, other) in [(a, b), (b, a)] {
             let session = Self::session(a, b);
-            let level = if self.engines[other].can_sign() { crate::secret::Level::ReadWrite } else { crate::secret::Level::ReadOnly };
-            self.queue.push_back((me, Input::PeerUp { session, peer: PeerKey([other as u8 + 1; 32]), level }));
+            let level = if self.engines[other].can_sign() {
+                crate::secret::Level::ReadWrite
+            } else {
+                crate::secret::Level::ReadOnly
+            };
+            self.queue.push_back((
+                me,
+                Input::PeerUp {
+                    session,
+                    peer: PeerKey([other as u8 + 1; 32]),
+                    level,
+                },
+            ));
         }
     }
 
@@ -101,7 +119,12 @@ impl Rig {
         self.settle();
         self.links.remove(&(a.min(b), a.max(b)));
         for me in [a, b] {
-            self.queue.push_back((me, Input::PeerDown { session: Self::session(a, b) }));
+            self.queue.push_back((
+                me,
+                Input::PeerDown {
+                    session: Self::session(a, b),
+                },
+            ));
         }
         self.settle();
     }
@@ -111,8 +134,22 @@ impl Rig {
         for dir in p.ancestors() {
             if !self.disks[n].contains_key(&dir) {
                 self.ino += 1;
-                let stat = DiskStat { kind: DiskKind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, mode: 0o755, ino: self.ino, dev: 1 };
-                self.disks[n].insert(dir.clone(), Node { stat, bytes: Bytes::new() });
+                let stat = DiskStat {
+                    kind: DiskKind::Dir,
+                    size: 0,
+                    mtime_ns: 0,
+                    ctime_ns: 0,
+                    mode: 0o755,
+                    ino: self.ino,
+                    dev: 1,
+                };
+                self.disks[n].insert(
+                    dir.clone(),
+                    Node {
+                        stat,
+                        bytes: Bytes::new(),
+                    },
+                );
                 self.queue.push_back((n, Input::Dirty(vec![dir])));
             }
         }
@@ -120,9 +157,24 @@ impl Rig {
         self.queue.push_back((n, Input::Dirty(vec![p])));
     }
 
-    fn put_file(&mut self, n: usize, p: &RelPath, bytes: Bytes, mtime_ns: i64, mode: u32) -> DiskStat {
+    fn put_file(
+        &mut self,
+        n: usize,
+        p: &RelPath,
+        bytes: Bytes,
+        mtime_ns: i64,
+        mode: u32,
+    ) -> DiskStat {
         self.ino += 1;
-        let stat = DiskStat { kind: DiskKind::File, size: bytes.len() as u64, mtime_ns, ctime_ns: self.ino as i64, mode, ino: self.ino, dev: 1 };
+        let stat = DiskStat {
+            kind: DiskKind::File,
+            size: bytes.len() as u64,
+            mtime_ns,
+            ctime_ns: self.ino as i64,
+            mode,
+            ino: self.ino,
+            dev: 1,
+        };
         self.disks[n].insert(p.clone(), Node { stat, bytes });
         stat
     }
@@ -141,7 +193,8 @@ impl Rig {
     pub(super) fn rename(&mut self, n: usize, from: &str, to: &str) {
         let node = self.disks[n].remove(&path(from)).unwrap();
         self.write(n, to, &node.bytes.clone(), node.stat.mtime_ns);
-        self.queue.push_back((n, Input::Dirty(vec![path(from), path(to)])));
+        self.queue
+            .push_back((n, Input::Dirty(vec![path(from), path(to)])));
     }
 
     pub(super) fn approve(&mut self, n: usize) {
@@ -162,8 +215,12 @@ impl Rig {
 
     /// Files and what they hold.
     pub(super) fn tree(&self, n: usize) -> BTreeMap<String, Vec<u8>> {
-        let files = self.disks[n].iter().filter(|(_, f)| f.stat.kind == DiskKind::File);
-        files.map(|(p, f)| (p.display(), f.bytes.to_vec())).collect()
+        let files = self.disks[n]
+            .iter()
+            .filter(|(_, f)| f.stat.kind == DiskKind::File);
+        files
+            .map(|(p, f)| (p.display(), f.bytes.to_vec()))
+            .collect()
     }
 
     pub(super) fn state(&self, n: usize) -> State {
@@ -180,7 +237,10 @@ impl Rig {
             let mut moved = false;
             while let Some((n, input)) = self.queue.pop_front() {
                 moved = true;
-                let now = Now { mono: self.now, unix_ns: self.now.as_nanos() as i64 };
+                let now = Now {
+                    mono: self.now,
+                    unix_ns: self.now.as_nanos() as i64,
+                };
                 self.engines[n].handle(input, now);
                 while let Some(output) = self.engines[n].poll_output() {
                     self.carry_out(n, output);
@@ -198,7 +258,10 @@ impl Rig {
                 None => {}
             }
         }
-        panic!("the rig does not settle: {:?}", self.engines.iter().map(|e| e.status()).collect::<Vec<_>>());
+        panic!(
+            "the rig does not settle: {:?}",
+            self.engines.iter().map(|e| e.status()).collect::<Vec<_>>()
+        );
     }
 
     fn carry_out(&mut self, n: usize, output: Output) {
@@ -208,32 +271,50 @@ impl Rig {
                 if self.links.contains(&(a, b)) {
                     let other = if n == a { b } else { a };
                     let message = Message::decode(&message.encode()).unwrap();
-                    self.queue.push_back((other, Input::Message { session, message }));
+                    self.queue
+                        .push_back((other, Input::Message { session, message }));
                 }
             }
-            Output::Serve { session, request, objects } => {
+            Output::Serve {
+                session,
+                request,
+                objects,
+            } => {
                 let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
                 let other = if n == a { b } else { a };
                 for (index, id) in objects.into_iter().enumerate() {
                     let object = match id.kind {
                         ObjectKind::Chunk => self.disks[n]
                             .values()
-                            .find(|f| f.stat.kind == DiskKind::File && crate::chunk::ContentHash::chunk(&f.bytes) == id.hash)
+                            .find(|f| {
+                                f.stat.kind == DiskKind::File
+                                    && crate::chunk::ContentHash::chunk(&f.bytes) == id.hash
+                            })
                             .map(|f| f.bytes.clone()),
                         ObjectKind::Page => self.engines[n].index().page(&id.hash).unwrap(),
                     };
                     self.objects_sent += 1;
-                    self.queue.push_back((other, Input::Object { session, request, index, object }));
+                    self.queue.push_back((
+                        other,
+                        Input::Object {
+                            session,
+                            request,
+                            index,
+                            object,
+                        },
+                    ));
                 }
             }
             Output::Scan { scan, what } => self.scan(n, scan, what),
             Output::Apply { group, actions } => {
                 let outcomes = actions.into_iter().map(|a| self.apply(n, a)).collect();
-                self.queue.push_back((n, Input::Applied { group, outcomes }));
+                self.queue
+                    .push_back((n, Input::Applied { group, outcomes }));
             }
             Output::Flush { flush } => {
                 self.engines[n].index().flush().unwrap();
-                self.queue.push_back((n, Input::Flushed { flush, error: None }));
+                self.queue
+                    .push_back((n, Input::Flushed { flush, error: None }));
             }
             Output::Event(_) | Output::StopServing { .. } | Output::DropTemp { .. } => {}
             other => panic!("unexpected output {other:?}"),
@@ -243,7 +324,13 @@ impl Rig {
     fn scan(&mut self, n: usize, scan: u64, what: ScanWhat) {
         let index = self.engines[n].index().clone();
         let mut paths: BTreeSet<RelPath> = self.disks[n].keys().cloned().collect();
-        paths.extend(index.entries_after(None, usize::MAX).unwrap().into_iter().map(|(p, _)| p));
+        paths.extend(
+            index
+                .entries_after(None, usize::MAX)
+                .unwrap()
+                .into_iter()
+                .map(|(p, _)| p),
+        );
         if let ScanWhat::Paths(only) = what {
             paths.retain(|p| only.iter().any(|o| p == o || p.is_below(o)));
         }
@@ -255,38 +342,69 @@ impl Rig {
             let found = match glance(entry.as_ref(), node.map(|f| &f.stat)) {
                 Glance::Same => continue,
                 Glance::Gone => {
-                    gone.push(ScanItem { path: p, found: Found::Absent, manifest: vec![], chunks: vec![] });
+                    gone.push(ScanItem {
+                        path: p,
+                        found: Found::Absent,
+                        manifest: vec![],
+                        chunks: vec![],
+                    });
                     continue;
                 }
                 Glance::Look => {
                     let node = node.unwrap();
                     match node.stat.kind {
                         DiskKind::Dir => Found::Dir { stat: node.stat },
-                        _ => Found::File { stat: node.stat, content: manifest_of(&node.bytes, 1).unwrap().root, racy: false },
+                        _ => Found::File {
+                            stat: node.stat,
+                            content: manifest_of(&node.bytes, 1).unwrap().root,
+                            racy: false,
+                        },
                     }
                 }
             };
-            items.push(ScanItem { path: p, found, manifest: vec![], chunks: vec![] });
+            items.push(ScanItem {
+                path: p,
+                found,
+                manifest: vec![],
+                chunks: vec![],
+            });
         }
         items.extend(gone);
         self.queue.push_back((n, Input::Scanned { scan, items }));
-        self.queue.push_back((n, Input::ScanDone { scan, skipped: vec![], error: None }));
+        self.queue.push_back((
+            n,
+            Input::ScanDone {
+                scan,
+                skipped: vec![],
+                error: None,
+            },
+        ));
     }
 
     fn apply(&mut self, n: usize, action: Action) -> Outcome {
         let target = action.path().clone();
         let there = self.disks[n].get(&target).cloned();
         let (expect, displaced) = match &action {
-            Action::Dir { expect, displaced, .. }
-            | Action::File { expect, displaced, .. }
-            | Action::Symlink { expect, displaced, .. }
-            | Action::Remove { expect, displaced, .. } => (*expect, displaced.clone()),
+            Action::Dir {
+                expect, displaced, ..
+            }
+            | Action::File {
+                expect, displaced, ..
+            }
+            | Action::Symlink {
+                expect, displaced, ..
+            }
+            | Action::Remove {
+                expect, displaced, ..
+            } => (*expect, displaced.clone()),
             Action::Meta { expect, .. } => (*expect, Displaced::Archive),
             Action::Rename { .. } => (Expect::Absent, Displaced::Archive),
         };
         let fits = match (expect, &there) {
             (Expect::Absent, None) => true,
-            (Expect::Stat(want), Some(node)) => want == node.stat || want.kind == DiskKind::Dir && node.stat.kind == DiskKind::Dir,
+            (Expect::Stat(want), Some(node)) => {
+                want == node.stat || want.kind == DiskKind::Dir && node.stat.kind == DiskKind::Dir
+            }
             _ => false,
         };
         if !fits {
@@ -297,7 +415,9 @@ impl Rig {
             return Outcome::NotEmpty;
         }
         if let Some(parent) = target.parent()
-            && self.disks[n].get(&parent).is_none_or(|d| d.stat.kind != DiskKind::Dir)
+            && self.disks[n]
+                .get(&parent)
+                .is_none_or(|d| d.stat.kind != DiskKind::Dir)
         {
             return Outcome::Stale;
         }
@@ -307,17 +427,41 @@ impl Rig {
         let stat = match action {
             Action::Dir { mode, .. } => {
                 self.ino += 1;
-                let stat = DiskStat { kind: DiskKind::Dir, size: 0, mtime_ns: 0, ctime_ns: 0, mode, ino: self.ino, dev: 1 };
-                self.disks[n].insert(target, Node { stat, bytes: Bytes::new() });
+                let stat = DiskStat {
+                    kind: DiskKind::Dir,
+                    size: 0,
+                    mtime_ns: 0,
+                    ctime_ns: 0,
+                    mode,
+                    ino: self.ino,
+                    dev: 1,
+                };
+                self.disks[n].insert(
+                    target,
+                    Node {
+                        stat,
+                        bytes: Bytes::new(),
+                    },
+                );
                 Some(stat)
             }
-            Action::File { source, content, meta, .. } => {
+            Action::File {
+                source,
+                content,
+                meta,
+                ..
+            } => {
                 let bytes = match source {
                     Source::Bytes(bytes) => bytes,
-                    Source::CopyOf(from) => self.disks[n].get(&from).map(|f| f.bytes.clone()).unwrap_or_default(),
+                    Source::CopyOf(from) => self.disks[n]
+                        .get(&from)
+                        .map(|f| f.bytes.clone())
+                        .unwrap_or_default(),
                     Source::Temp(_) => return Outcome::BadSource,
                 };
-                if manifest_of(&bytes, 1).unwrap().root != content && content != ContentRoot::empty() {
+                if manifest_of(&bytes, 1).unwrap().root != content
+                    && content != ContentRoot::empty()
+                {
                     return Outcome::BadSource;
                 }
                 Some(self.put_file(n, &target, bytes, meta.mtime_ns, meta.mode))
@@ -327,8 +471,17 @@ impl Rig {
                 (node.stat.mtime_ns, node.stat.mode) = (meta.mtime_ns, meta.mode);
                 Some(node.stat)
             }
-            Action::Rename { from, meta, expect_from, .. } => {
-                let Some(node) = self.disks[n].get(&from).filter(|f| expect_from == Expect::Stat(f.stat)).cloned() else {
+            Action::Rename {
+                from,
+                meta,
+                expect_from,
+                ..
+            } => {
+                let Some(node) = self.disks[n]
+                    .get(&from)
+                    .filter(|f| expect_from == Expect::Stat(f.stat))
+                    .cloned()
+                else {
                     return Outcome::Stale;
                 };
                 self.disks[n].remove(&from);
@@ -340,6 +493,9 @@ impl Rig {
             }
             Action::Symlink { .. } => panic!("the rig has no symlinks"),
         };
-        Outcome::Done { stat, copies: vec![] }
+        Outcome::Done {
+            stat,
+            copies: vec![],
+        }
     }
 }

@@ -27,7 +27,9 @@ fn begin(f: &mut Fetcher, manifest: &Manifest, now: Duration) -> Vec<FetchOutput
                 FetchOutput::CheckTemp { content, .. } => {
                     f.handle_temp_checked(*content, Vec::new());
                 }
-                FetchOutput::CopyLocal { content, chunks, .. } => {
+                FetchOutput::CopyLocal {
+                    content, chunks, ..
+                } => {
                     let none = chunks.iter().map(|(index, ..)| (*index, false)).collect();
                     f.handle_local(*content, none);
                 }
@@ -42,11 +44,24 @@ fn begin(f: &mut Fetcher, manifest: &Manifest, now: Duration) -> Vec<FetchOutput
 
 /// The numbers of the chunks asked for.
 fn asked(outputs: &[FetchOutput], manifest: &Manifest) -> Vec<(SessionId, usize)> {
-    let objects = requests(outputs).into_iter().flat_map(|(session, request)| {
-        request.objects.into_iter().map(move |object| (session, object.hash))
-    });
-    let index = |hash| manifest.chunks.iter().position(|chunk| chunk.hash == hash).expect("one");
-    objects.map(|(session, hash)| (session, index(hash))).collect()
+    let objects = requests(outputs)
+        .into_iter()
+        .flat_map(|(session, request)| {
+            request
+                .objects
+                .into_iter()
+                .map(move |object| (session, object.hash))
+        });
+    let index = |hash| {
+        manifest
+            .chunks
+            .iter()
+            .position(|chunk| chunk.hash == hash)
+            .expect("one")
+    };
+    objects
+        .map(|(session, hash)| (session, index(hash)))
+        .collect()
 }
 
 #[test]
@@ -58,17 +73,46 @@ fn small_ones_ride_together() {
     }
     assert!(f.capacity());
     let sent = requests(&drain(&mut f, Duration::ZERO));
-    let sizes: Vec<_> = sent.iter().map(|(_, request)| request.objects.len()).collect();
-    assert_eq!(sizes, [256, 256, 256], "the rest isn't worth a request while others are queued");
-    assert_eq!(sent[0].1.objects[5].hash, small(5, 100).0.hash, "in order of want");
+    let sizes: Vec<_> = sent
+        .iter()
+        .map(|(_, request)| request.objects.len())
+        .collect();
+    assert_eq!(
+        sizes,
+        [256, 256, 256],
+        "the rest isn't worth a request while others are queued"
+    );
+    assert_eq!(
+        sent[0].1.objects[5].hash,
+        small(5, 100).0.hash,
+        "in order of want"
+    );
     for index in 0..256 {
-        f.handle_object(s(1), sent[0].1.id, index, Some(small(index as u64, 100).1), MS);
+        f.handle_object(
+            s(1),
+            sent[0].1.id,
+            index,
+            Some(small(index as u64, 100).1),
+            MS,
+        );
     }
     let outputs = drain(&mut f, MS);
-    assert_eq!(outputs.iter().filter(|o| matches!(o, FetchOutput::SmallDone { .. })).count(), 256);
+    assert_eq!(
+        outputs
+            .iter()
+            .filter(|o| matches!(o, FetchOutput::SmallDone { .. }))
+            .count(),
+        256
+    );
     assert!(requests(&outputs).is_empty());
     for index in 0..256 {
-        f.handle_object(s(1), sent[1].1.id, index, Some(small(256 + index as u64, 100).1), MS);
+        f.handle_object(
+            s(1),
+            sent[1].1.id,
+            index,
+            Some(small(256 + index as u64, 100).1),
+            MS,
+        );
     }
     assert_eq!(requests(&drain(&mut f, MS))[0].1.objects.len(), 1000 - 768);
 }
@@ -79,7 +123,10 @@ fn one_complete_peer_is_asked_in_order() {
     let mut f = fetcher(1);
     f.want(manifest.root, manifest.size, &[s(1)], Duration::ZERO);
     let order = asked(&begin(&mut f, &manifest, Duration::ZERO), &manifest);
-    assert_eq!(order, (0..60).map(|index| (s(1), index)).collect::<Vec<_>>());
+    assert_eq!(
+        order,
+        (0..60).map(|index| (s(1), index)).collect::<Vec<_>>()
+    );
     assert!(f.status().peers[0].in_flight <= 1 << 20);
 }
 
@@ -87,26 +134,48 @@ fn one_complete_peer_is_asked_in_order() {
 fn the_rarest_comes_first_among_unfinished_peers() {
     let (manifest, _) = big(&(0..300).collect::<Vec<_>>());
     let (content, size) = (manifest.root, manifest.size);
-    let starts: BTreeSet<_> = (0..5).map(|seed| {
-        let mut f = Fetcher::new(seed);
-        (1..=3).for_each(|number| f.add_peer(s(number), Duration::ZERO));
-        f.want(content, size, &[s(1)], Duration::ZERO);
-        // Both unfinished peers hold all but the last eight chunks, one holds some of these.
-        let mut bits = vec![0xff; 36];
-        bits.push(0xf0);
-        f.handle_have(s(2), &Have { content, whole: false, first: 0, bits: bits.clone() });
-        bits.push(0xff);
-        f.handle_have(s(3), &Have { content, whole: false, first: 0, bits });
-        // What was announced before its turn came was only noted; it is asked again.
-        let outputs = begin(&mut f, &manifest, Duration::ZERO);
-        let order = asked(&outputs, &manifest);
-        let from_whole: Vec<_> = order.iter().filter(|(p, _)| *p == s(1)).map(|(_, i)| *i).collect();
-        let mut first = from_whole[..8].to_vec();
-        first.sort_unstable();
-        assert_eq!(first, (292..300).collect::<Vec<_>>(), "{from_whole:?}");
-        assert!(order.iter().all(|(p, i)| *p != s(2) || *i < 292));
-        from_whole[8]
-    }).collect();
+    let starts: BTreeSet<_> = (0..5)
+        .map(|seed| {
+            let mut f = Fetcher::new(seed);
+            (1..=3).for_each(|number| f.add_peer(s(number), Duration::ZERO));
+            f.want(content, size, &[s(1)], Duration::ZERO);
+            // Both unfinished peers hold all but the last eight chunks, one holds some of these.
+            let mut bits = vec![0xff; 36];
+            bits.push(0xf0);
+            f.handle_have(
+                s(2),
+                &Have {
+                    content,
+                    whole: false,
+                    first: 0,
+                    bits: bits.clone(),
+                },
+            );
+            bits.push(0xff);
+            f.handle_have(
+                s(3),
+                &Have {
+                    content,
+                    whole: false,
+                    first: 0,
+                    bits,
+                },
+            );
+            // What was announced before its turn came was only noted; it is asked again.
+            let outputs = begin(&mut f, &manifest, Duration::ZERO);
+            let order = asked(&outputs, &manifest);
+            let from_whole: Vec<_> = order
+                .iter()
+                .filter(|(p, _)| *p == s(1))
+                .map(|(_, i)| *i)
+                .collect();
+            let mut first = from_whole[..8].to_vec();
+            first.sort_unstable();
+            assert_eq!(first, (292..300).collect::<Vec<_>>(), "{from_whole:?}");
+            assert!(order.iter().all(|(p, i)| *p != s(2) || *i < 292));
+            from_whole[8]
+        })
+        .collect();
     assert!(starts.len() > 2, "a random start: {starts:?}");
 }
 
@@ -119,15 +188,27 @@ fn equal_chunks_are_asked_for_once() {
     let (session, request) = requests(&outputs).remove(0);
     assert_eq!(request.objects.len(), 3);
     for (index, object) in request.objects.iter().enumerate() {
-        f.handle_object(session, request.id, index, Some(chunks[&object.hash].clone()), MS);
+        f.handle_object(
+            session,
+            request.id,
+            index,
+            Some(chunks[&object.hash].clone()),
+            MS,
+        );
     }
     let outputs = drain(&mut f, MS);
-    let mut places: Vec<_> = outputs.iter().filter_map(|output| match output {
-        FetchOutput::Write { index, offset, .. } => Some((*index, *offset)),
-        _ => None,
-    }).collect();
+    let mut places: Vec<_> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            FetchOutput::Write { index, offset, .. } => Some((*index, *offset)),
+            _ => None,
+        })
+        .collect();
     places.sort_unstable();
-    assert_eq!(places, (0..6).map(|i| (i, u64::from(i) << 14)).collect::<Vec<_>>());
+    assert_eq!(
+        places,
+        (0..6).map(|i| (i, u64::from(i) << 14)).collect::<Vec<_>>()
+    );
     assert_eq!(f.status().in_flight, 3 << 14, "until written");
     (0..6).for_each(|index| f.handle_written(manifest.root, index, true));
     let outputs = drain(&mut f, MS);
@@ -146,17 +227,28 @@ fn what_is_here_already_is_not_asked_for() {
     let _ = drain(&mut f, MS);
     f.handle_temp_checked(manifest.root, vec![true, false]);
     let outputs = drain(&mut f, MS);
-    let [FetchOutput::CopyLocal { chunks, .. }] = &outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(chunks.iter().map(|(index, ..)| *index).collect::<Vec<_>>(), [1, 2, 3]);
+    let [FetchOutput::CopyLocal { chunks, .. }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(
+        chunks.iter().map(|(index, ..)| *index).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(f.progress(manifest.root), Some((1 << 14, 1 << 16)));
-    f.handle_local(manifest.root, vec![(1, true), (2, false), (3, true), (3, false), (99, true)]);
+    f.handle_local(
+        manifest.root,
+        vec![(1, true), (2, false), (3, true), (3, false), (99, true)],
+    );
     let outputs = drain(&mut f, MS);
     assert_eq!(asked(&outputs, &manifest), [(s(1), 2)]);
     assert_eq!(f.status().bytes_missing, 1 << 14);
     f.forget(manifest.root);
     assert_eq!(drain(&mut f, MS), [FetchOutput::Cancel(s(1), vec![0])]);
     f.handle_object(s(1), 0, 0, Some(data(3, 16 << 10)), MS);
-    assert!(f.is_idle(), "what comes for a request taken back is ignored");
+    assert!(
+        f.is_idle(),
+        "what comes for a request taken back is ignored"
+    );
 }
 
 #[test]
@@ -168,17 +260,36 @@ fn impossible_announcements_fail() {
     f.handle_object(s(1), 0, 0, Some(bytes), MS);
     let outputs = drain(&mut f, MS);
     let size = FetchError::Size;
-    assert_eq!(outputs, [FetchOutput::Failed { content: root, size: 99, error: size }]);
+    assert_eq!(
+        outputs,
+        [FetchOutput::Failed {
+            content: root,
+            size: 99,
+            error: size
+        }]
+    );
     f.want(root, 1 << 30, &[s(1)], MS);
-    assert!(matches!(drain(&mut f, MS)[..], [FetchOutput::Failed { .. }]));
+    assert!(matches!(
+        drain(&mut f, MS)[..],
+        [FetchOutput::Failed { .. }]
+    ));
     f.want(ContentRoot::empty(), 0, &[], MS);
-    assert!(matches!(drain(&mut f, MS)[..], [FetchOutput::SmallDone { .. }]));
+    assert!(matches!(
+        drain(&mut f, MS)[..],
+        [FetchOutput::SmallDone { .. }]
+    ));
     let (manifest, _) = big(&[1, 2, 3]);
     f.want(manifest.root, manifest.size + 1, &[s(1)], MS);
     let _ = drain(&mut f, MS);
     f.supply_page(manifest.root.hash, Some(manifest.pages[0].bytes.clone()));
     let outputs = drain(&mut f, MS);
-    assert!(matches!(outputs[..], [FetchOutput::Failed { error: FetchError::Manifest(_), .. }]));
+    assert!(matches!(
+        outputs[..],
+        [FetchOutput::Failed {
+            error: FetchError::Manifest(_),
+            ..
+        }]
+    ));
     assert!(f.is_idle());
 }
 
@@ -202,7 +313,11 @@ fn three_bad_objects_drop_a_peer() {
     for _ in 0..3 {
         f.handle_object(s(2), 77, 0, Some(data(1, 1)), MS);
     }
-    assert_eq!(drain(&mut f, MS), [FetchOutput::Drop(s(2))], "never asked for");
+    assert_eq!(
+        drain(&mut f, MS),
+        [FetchOutput::Drop(s(2))],
+        "never asked for"
+    );
 }
 
 #[test]
@@ -214,7 +329,10 @@ fn a_chunk_refused_by_the_disk_is_fetched_elsewhere() {
     f.add_peer(s(2), MS);
     f.add_holder(manifest.root, s(2));
     f.handle_object(s(1), sent[0].1.id, 0, Some(data(9, 16 << 10)), MS);
-    assert!(matches!(drain(&mut f, MS).last(), Some(FetchOutput::Write { index: 0, .. })));
+    assert!(matches!(
+        drain(&mut f, MS).last(),
+        Some(FetchOutput::Write { index: 0, .. })
+    ));
     f.handle_written(manifest.root, 0, false);
     f.handle_written(manifest.root, 0, false);
     assert_eq!(asked(&drain(&mut f, MS), &manifest), [(s(2), 0)]);
@@ -240,7 +358,10 @@ fn silence_moves_what_was_asked_for() {
     f.handle_object(s(1), 0, 0, Some(bytes.clone()), 31 * SEC);
     assert!(drain(&mut f, 31 * SEC).is_empty());
     f.handle_object(s(1), again[0].1.id, 0, Some(bytes), 31 * SEC);
-    assert!(matches!(drain(&mut f, 31 * SEC)[..], [FetchOutput::SmallDone { .. }]));
+    assert!(matches!(
+        drain(&mut f, 31 * SEC)[..],
+        [FetchOutput::SmallDone { .. }]
+    ));
     assert!(!f.rates(s(1)).expect("there").slow);
 }
 
@@ -262,7 +383,11 @@ fn an_idle_peer_takes_over_what_is_late() {
     f.handle_object(second[0].0, second[0].1.id, 0, Some(bytes.clone()), 5 * SEC);
     let outputs = drain(&mut f, 5 * SEC);
     assert!(outputs.contains(&FetchOutput::Cancel(first[0].0, vec![first[0].1.id])));
-    assert!(outputs.iter().any(|output| matches!(output, FetchOutput::SmallDone { .. })));
+    assert!(
+        outputs
+            .iter()
+            .any(|output| matches!(output, FetchOutput::SmallDone { .. }))
+    );
     f.handle_object(first[0].0, first[0].1.id, 0, Some(bytes), 6 * SEC);
     assert!(drain(&mut f, 6 * SEC).is_empty());
     assert_eq!(f.peers[&first[0].0].bad, 0, "without a penalty");
@@ -275,15 +400,32 @@ fn what_nobody_holds_is_asked_about() {
     f.want(root, 100, &[s(9)], Duration::ZERO);
     assert_eq!(drain(&mut f, MS), [FetchOutput::WhoHas(None, vec![root])]);
     f.add_peer(s(3), SEC);
-    assert_eq!(drain(&mut f, SEC), [FetchOutput::WhoHas(Some(s(3)), vec![root])]);
+    assert_eq!(
+        drain(&mut f, SEC),
+        [FetchOutput::WhoHas(Some(s(3)), vec![root])]
+    );
     assert_eq!(f.next_timeout(), Some(5 * SEC));
     f.handle_timeout(5 * SEC);
-    assert_eq!(drain(&mut f, 5 * SEC), [FetchOutput::WhoHas(None, vec![root])]);
-    f.handle_have(s(2), &Have { content: root, whole: true, first: 0, bits: vec![] });
+    assert_eq!(
+        drain(&mut f, 5 * SEC),
+        [FetchOutput::WhoHas(None, vec![root])]
+    );
+    f.handle_have(
+        s(2),
+        &Have {
+            content: root,
+            whole: true,
+            first: 0,
+            bits: vec![],
+        },
+    );
     let sent = requests(&drain(&mut f, 5 * SEC));
     f.handle_object(s(2), sent[0].1.id, 0, None, 6 * SEC);
     assert!(drain(&mut f, 6 * SEC).is_empty());
-    assert_eq!((f.status().without_holder, f.next_timeout()), (1, Some(10 * SEC)));
+    assert_eq!(
+        (f.status().without_holder, f.next_timeout()),
+        (1, Some(10 * SEC))
+    );
     f.add_holder(root, s(1));
     let sent = requests(&drain(&mut f, 6 * SEC));
     f.remove_peer(s(1));
@@ -301,12 +443,21 @@ fn those_who_asked_hear_what_comes() {
     let mut f = fetcher(2);
     assert_eq!(f.handle_who_has(s(2), root), None);
     f.want(root, manifest.size, &[s(1)], Duration::ZERO);
-    let empty = Have { content: root, whole: false, first: 0, bits: vec![] };
+    let empty = Have {
+        content: root,
+        whole: false,
+        first: 0,
+        bits: vec![],
+    };
     assert_eq!(f.handle_who_has(s(2), root), Some(empty));
     let (_, request) = requests(&begin(&mut f, &manifest, SEC)).remove(0);
     let arrive = |f: &mut Fetcher, index: usize| {
         let hash = request.objects[index].hash;
-        let at = manifest.chunks.iter().position(|chunk| chunk.hash == hash).expect("one");
+        let at = manifest
+            .chunks
+            .iter()
+            .position(|chunk| chunk.hash == hash)
+            .expect("one");
         f.handle_object(s(1), request.id, index, Some(chunks[&hash].clone()), SEC);
         let _ = drain(f, SEC);
         f.handle_written(root, at as u32, true);
@@ -315,8 +466,16 @@ fn those_who_asked_hear_what_comes() {
     let first = arrive(&mut f, 0);
     assert_eq!(f.next_timeout(), Some(500 * MS));
     f.handle_timeout(SEC);
-    let news = |first| Have { content: root, whole: false, first, bits: vec![0x80] };
-    assert_eq!(drain(&mut f, SEC), [FetchOutput::Announce(s(2), news(first))]);
+    let news = |first| Have {
+        content: root,
+        whole: false,
+        first,
+        bits: vec![0x80],
+    };
+    assert_eq!(
+        drain(&mut f, SEC),
+        [FetchOutput::Announce(s(2), news(first))]
+    );
     let second = arrive(&mut f, 1);
     f.handle_timeout(SEC + 499 * MS);
     assert!(drain(&mut f, SEC + 499 * MS).is_empty());
@@ -330,7 +489,9 @@ fn those_who_asked_hear_what_comes() {
 #[test]
 fn what_stands_still_gives_its_place_away() {
     let mut f = fetcher(1);
-    let files: Vec<_> = (0..5).map(|file| big(&[file * 10, file * 10 + 1]).0).collect();
+    let files: Vec<_> = (0..5)
+        .map(|file| big(&[file * 10, file * 10 + 1]).0)
+        .collect();
     for manifest in &files {
         f.want(manifest.root, manifest.size, &[s(1)], Duration::ZERO);
     }
@@ -354,7 +515,10 @@ fn what_stands_still_gives_its_place_away() {
         f.handle_timeout(now);
     }
     let active: Vec<_> = f.active_contents().collect();
-    assert!(active.contains(&files[3].root) || active.contains(&files[4].root), "{active:?}");
+    assert!(
+        active.contains(&files[3].root) || active.contains(&files[4].root),
+        "{active:?}"
+    );
 }
 
 /// One peer with one large file; the window that comes of it.
@@ -362,7 +526,16 @@ fn window_for(rate: u64, latency: Duration) -> (u64, Duration) {
     let mut sim = Sim::new(3);
     let root = sim.add_file(&(0..3000).collect::<Vec<_>>());
     let whole = BTreeSet::from([root]);
-    sim.peers.insert(s(1), Peer { honest: true, whole, rate, latency, ..Peer::default() });
+    sim.peers.insert(
+        s(1),
+        Peer {
+            honest: true,
+            whole,
+            rate,
+            latency,
+            ..Peer::default()
+        },
+    );
     sim.fetcher.add_peer(s(1), Duration::ZERO);
     sim.want(root, &[s(1)]);
     sim.run(SEC * 600);
