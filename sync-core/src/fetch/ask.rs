@@ -218,6 +218,9 @@ impl Fetcher {
     /// Notes that these objects are under way.
     fn send(&mut self, session: SessionId, batch: Batch) -> Option<Request> {
         let peer = self.peers.get_mut(&session)?;
+        if self.under_way.is_empty() {
+            self.end_game_at = self.end_game_at.max(self.now + END_GAME_EVERY);
+        }
         let slot = |(item, _, cost): &(Item, ObjectId, u32)| {
             self.total += u64::from(*cost);
             Slot {

@@ -156,7 +156,9 @@ impl Sim {
                     .update(format!("{:?} {output:?}", self.now).as_bytes());
                 self.apply(output);
             }
-            check(&self.fetcher);
+            if self.requests < 400 || self.turn % 16 == 0 {
+                check(&self.fetcher);
+            }
             if self.fetcher.is_idle() {
                 return;
             }
@@ -181,6 +183,28 @@ impl Sim {
             }
         }
         panic!("it goes on forever");
+    }
+
+    /// Adds an output to the trace.
+    fn note(&mut self, output: &FetchOutput) {
+        self.trace.update(&self.now.as_nanos().to_be_bytes());
+        match output {
+            FetchOutput::Write {
+                content,
+                index,
+                hash,
+                ..
+            } => {
+                self.trace
+                    .update(format!("{content:?} {index} {hash:?}").as_bytes());
+            }
+            FetchOutput::SmallDone { content, .. } | FetchOutput::BigDone { content, .. } => {
+                self.trace.update(format!("{content:?} done").as_bytes());
+            }
+            other => {
+                self.trace.update(format!("{other:?}").as_bytes());
+            }
+        }
     }
 
     fn happen(&mut self, event: Event) {
