@@ -54,7 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Found::Dir { stat } | Found::Symlink { stat, .. } => (Some(stat), None),
                 _ => (None, None),
             };
-            let entry = IndexEntry { stat, content, ..IndexEntry::default() };
+            let entry = IndexEntry {
+                stat,
+                content,
+                ..IndexEntry::default()
+            };
             batch.entries.push((item.path, Some(entry)));
         }
         index.commit(batch)?;

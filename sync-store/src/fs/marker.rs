@@ -47,7 +47,9 @@ impl Marker {
     ///
     /// Those of the disk, and `InvalidData` for something that isn't a mark.
     pub fn read<D: Disk>(disk: &D) -> io::Result<Option<Self>> {
-        let Some(stat) = disk.stat(Place::Own(MARKER_NAME))? else { return Ok(None) };
+        let Some(stat) = disk.stat(Place::Own(MARKER_NAME))? else {
+            return Ok(None);
+        };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, ".sync/id is not a mark");
         if stat.kind != DiskKind::File {
             return Err(damaged());
@@ -156,7 +158,10 @@ pub fn check_root<D: Disk>(disk: &D, expected: &Marker) -> RootState {
     match Marker::read(disk) {
         Ok(Some(found)) if found == *expected => RootState::Ok,
         Ok(Some(found)) => RootState::OtherMarker(found),
-        Ok(None) => match disk.open_dir(Place::Root).and_then(|dir| super::DiskDir::names(&dir)) {
+        Ok(None) => match disk
+            .open_dir(Place::Root)
+            .and_then(|dir| super::DiskDir::names(&dir))
+        {
             Ok(names) if names.is_empty() => RootState::Empty,
             Ok(_) => RootState::MissingMarker,
             Err(e) => unreadable(e),
@@ -177,7 +182,10 @@ mod tests {
         disk.user_write("a", b"x").unwrap();
         assert_eq!(check_root(&disk, &mark), RootState::MissingMarker);
         mark.create(&disk).unwrap();
-        assert_eq!(mark.create(&disk).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            mark.create(&disk).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         disk.crash_losing_all();
         assert_eq!(check_root(&disk, &mark), RootState::Ok);
         assert_eq!(check_root(&disk, &other), RootState::OtherMarker(mark));

@@ -117,7 +117,10 @@ pub trait Disk: Send + Sync + 'static {
         let mut items = Vec::new();
         for name in dir.names()?.iter() {
             if let Some(stat) = dir.stat(name)? {
-                items.push(DirItem { name: name.to_vec(), stat });
+                items.push(DirItem {
+                    name: name.to_vec(),
+                    stat,
+                });
             }
         }
         Ok(items)

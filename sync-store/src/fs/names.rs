@@ -32,7 +32,8 @@ impl Names {
     /// Sorts the names by their bytes.
     pub fn sort(&mut self) {
         let bytes = &self.bytes;
-        self.spans.sort_unstable_by(|a, b| slice(bytes, *a).cmp(slice(bytes, *b)));
+        self.spans
+            .sort_unstable_by(|a, b| slice(bytes, *a).cmp(slice(bytes, *b)));
     }
 
     /// Number of names.

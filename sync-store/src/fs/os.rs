@@ -30,7 +30,10 @@ pub(super) struct Beneath {
 
 impl Beneath {
     pub(super) fn new(root: OwnedFd) -> Self {
-        let beneath = Self { root, one_call: AtomicBool::new(true) };
+        let beneath = Self {
+            root,
+            one_call: AtomicBool::new(true),
+        };
         let probe = beneath.one_call(b".", OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
         beneath.one_call.store(probe.is_ok(), Ordering::Relaxed);
         beneath
@@ -58,10 +61,20 @@ impl Beneath {
         while let Some(cut) = rest.iter().position(|b| *b == b'/') {
             let (name, tail) = rest.split_at(cut);
             let dir = at.as_ref().map_or(self.root(), AsFd::as_fd);
-            at = Some(step(dir, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?);
+            at = Some(step(
+                dir,
+                name,
+                OFlags::PATH | OFlags::DIRECTORY,
+                Mode::empty(),
+            )?);
             rest = &tail[1..];
         }
-        step(at.as_ref().map_or(self.root(), AsFd::as_fd), rest, flags, mode)
+        step(
+            at.as_ref().map_or(self.root(), AsFd::as_fd),
+            rest,
+            flags,
+            mode,
+        )
     }
 
     fn one_call(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
@@ -115,7 +128,11 @@ pub(super) fn stat_of(stat: &Stat) -> DiskStat {
     let kept = if kind == DiskKind::Dir { 0o700 } else { 0 };
     DiskStat {
         kind,
-        size: if kind == DiskKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+        size: if kind == DiskKind::File {
+            u64::try_from(stat.st_size).unwrap_or(0)
+        } else {
+            0
+        },
         mtime_ns: nanos(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
         ctime_ns: nanos(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
         mode: (stat.st_mode & 0o777) | kept,
@@ -132,7 +149,10 @@ fn nanos(secs: i128, nanos: i128) -> i64 {
 
 fn times(mtime_ns: i64) -> Timestamps {
     Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
         last_modification: Timespec {
             tv_sec: mtime_ns.div_euclid(1_000_000_000),
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
@@ -199,7 +219,9 @@ pub(super) fn copy(from: impl AsFd, to: impl AsFd, size: u64) -> io::Result<bool
     let mut buf = Vec::new();
     loop {
         if in_kernel && read_at < size {
-            let want = usize::try_from(size - read_at).unwrap_or(usize::MAX).min(1 << 30);
+            let want = usize::try_from(size - read_at)
+                .unwrap_or(usize::MAX)
+                .min(1 << 30);
             let copied = rustix::fs::copy_file_range(
                 &from,
                 Some(&mut read_at),

@@ -52,7 +52,11 @@ impl RootDisk {
         let root = rustix::fs::openat(CWD, &path, DIR | OFlags::CLOEXEC, Mode::empty())?;
         let stat = rustix::fs::fstat(&root)?;
         let identity = (stat.st_dev, stat.st_ino);
-        Ok(Self { path, beneath: Beneath::new(root), identity })
+        Ok(Self {
+            path,
+            beneath: Beneath::new(root),
+            identity,
+        })
     }
 
     /// The path it was opened by.
@@ -66,7 +70,8 @@ impl RootDisk {
     }
 
     fn open_at(&self, place: Place<'_>, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
-        self.beneath.open(&path_of(place), flags, Mode::from_raw_mode(mode))
+        self.beneath
+            .open(&path_of(place), flags, Mode::from_raw_mode(mode))
     }
 
     /// Does something with the directory that a place lies in and its name there.
@@ -100,7 +105,10 @@ impl RootDisk {
         match os::stat_of(&rustix::fs::fstat(&file)?).kind {
             DiskKind::File => Ok(RootFile { file }),
             DiskKind::Dir => Err(Errno::ISDIR.into()),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            )),
         }
     }
 }
@@ -229,7 +237,10 @@ impl Disk for RootDisk {
 
     fn open_dir(&self, place: Place<'_>) -> io::Result<RootDir> {
         let fd = self.open_at(place, DIR, 0)?;
-        Ok(RootDir { fd, is_root: place == Place::Root })
+        Ok(RootDir {
+            fd,
+            is_root: place == Place::Root,
+        })
     }
 
     fn stat(&self, place: Place<'_>) -> io::Result<Option<DiskStat>> {
@@ -237,7 +248,11 @@ impl Disk for RootDisk {
             return Ok(Some(os::stat_of(&rustix::fs::fstat(self.beneath.root())?)));
         }
         let stat = self.at(place, |(dir, name)| {
-            Ok(os::stat_of(&rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+            Ok(os::stat_of(&rustix::fs::statat(
+                dir,
+                name,
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?))
         });
         match stat {
             Err(e) if os::says_absent(&e) => Ok(None),
@@ -263,7 +278,11 @@ impl Disk for RootDisk {
     fn make_dir(&self, place: Place<'_>, mode: u32) -> io::Result<()> {
         let make = |place| {
             self.at(place, |(dir, name)| {
-                Ok(rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode & 0o777 | 0o700))?)
+                Ok(rustix::fs::mkdirat(
+                    dir,
+                    name,
+                    Mode::from_raw_mode(mode & 0o777 | 0o700),
+                )?)
             })
         };
         let Place::Archive(path) = place else {
@@ -287,7 +306,9 @@ impl Disk for RootDisk {
 
     fn make_link(&self, place: Place<'_>, target: &[u8]) -> io::Result<()> {
         let target = std::ffi::OsStr::from_bytes(target);
-        self.at(place, |(dir, name)| Ok(rustix::fs::symlinkat(target, dir, name)?))
+        self.at(place, |(dir, name)| {
+            Ok(rustix::fs::symlinkat(target, dir, name)?)
+        })
     }
 
     fn set_meta(&self, place: Place<'_>, meta: Meta) -> io::Result<()> {
@@ -321,22 +342,30 @@ impl Disk for RootDisk {
     }
 
     fn rename_over(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        self.at_both(from, to, |a, b| Ok(rustix::fs::renameat(a.0, a.1, b.0, b.1)?))
+        self.at_both(from, to, |a, b| {
+            Ok(rustix::fs::renameat(a.0, a.1, b.0, b.1)?)
+        })
     }
 
     fn hard_link(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
         let flags = AtFlags::empty();
-        self.at_both(from, to, |a, b| Ok(rustix::fs::linkat(a.0, a.1, b.0, b.1, flags)?))
+        self.at_both(from, to, |a, b| {
+            Ok(rustix::fs::linkat(a.0, a.1, b.0, b.1, flags)?)
+        })
     }
 
     fn unlink(&self, place: Place<'_>) -> io::Result<()> {
         let flags = AtFlags::empty();
-        self.at(place, |(dir, name)| Ok(rustix::fs::unlinkat(dir, name, flags)?))
+        self.at(place, |(dir, name)| {
+            Ok(rustix::fs::unlinkat(dir, name, flags)?)
+        })
     }
 
     fn remove_dir(&self, place: Place<'_>) -> io::Result<()> {
         let flags = AtFlags::REMOVEDIR;
-        let removed = self.at(place, |(dir, name)| Ok(rustix::fs::unlinkat(dir, name, flags)?));
+        let removed = self.at(place, |(dir, name)| {
+            Ok(rustix::fs::unlinkat(dir, name, flags)?)
+        });
         match removed {
             // POSIX lets a file system say either.
             Err(e) if Errno::from_io_error(&e) == Some(Errno::EXIST) => Err(Errno::NOTEMPTY.into()),

@@ -22,12 +22,21 @@ pub(super) struct Cursor<'a, I> {
 
 impl<'a, I: Index> Cursor<'a, I> {
     pub(super) fn new(index: &'a I, below: Option<RelPath>) -> Self {
-        Self { index, below, after: None, page: VecDeque::new(), ended: false }
+        Self {
+            index,
+            below,
+            after: None,
+            page: VecDeque::new(),
+            ended: false,
+        }
     }
 
     /// A cursor over the whole index from `after` on.
     pub(super) fn after(index: &'a I, after: RelPath) -> Self {
-        Self { after: Some(after), ..Self::new(index, None) }
+        Self {
+            after: Some(after),
+            ..Self::new(index, None)
+        }
     }
 
     /// The next entry, which stays.

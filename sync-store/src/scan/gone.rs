@@ -86,7 +86,10 @@ mod tests {
         assert!(gone.ranges.len() <= MOST);
         let ranges = gone.into_ranges();
         for n in 0..20_000 {
-            assert!(ranges.iter().any(|(a, b)| *a <= path(n) && path(n) <= *b), "{n}");
+            assert!(
+                ranges.iter().any(|(a, b)| *a <= path(n) && path(n) <= *b),
+                "{n}"
+            );
         }
         assert!(ranges.windows(2).all(|w| w[0].1 < w[1].0));
     }

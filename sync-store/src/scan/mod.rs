@@ -7,11 +7,16 @@
 //! it: missing is concluded from readable directories only.
 
 mod cursor;
+mod finish;
 mod gone;
 mod hash;
 mod pool;
 mod run;
 
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;
 
@@ -116,7 +121,10 @@ impl ScanProgress {
 
     /// The directory, or the large file, that is being read.
     pub fn current(&self) -> Option<RelPath> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn reset(&self) {
@@ -150,18 +158,28 @@ impl ScanOptions {
     /// Two threads, or as many as there are processors up to four; nothing ignored.
     pub fn new(seed: u64) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
-        Self { seed, threads, ignored: None, accept_devices: false }
+        Self {
+            seed,
+            threads,
+            ignored: None,
+            accept_devices: false,
+        }
     }
 
     /// Everything in the caller's thread, in a fixed order.
     pub fn inline(seed: u64) -> Self {
-        Self { threads: 0, ..Self::new(seed) }
+        Self {
+            threads: 0,
+            ..Self::new(seed)
+        }
     }
 }
 
 impl fmt::Debug for ScanOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScanOptions").field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("ScanOptions")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +197,13 @@ impl<D: Disk, I: Index + Clone> Scanner<D, I> {
     /// A scanner. It keeps no state between scans but its progress.
     pub fn new(disk: Arc<D>, index: I, options: ScanOptions) -> Self {
         let chunker = Chunker::new(ChunkParams::for_size(0, options.seed));
-        Self { disk, index, options, chunker, progress: Arc::default() }
+        Self {
+            disk,
+            index,
+            options,
+            chunker,
+            progress: Arc::default(),
+        }
     }
 
     /// How far the scan is.

@@ -103,7 +103,13 @@ impl<D: Disk> Pool<'_, D> {
         if self.workers.is_none() || (large && self.together > 1) {
             self.progress.set_current(Some(&path));
             let threads = self.together;
-            return Some(look_at_file(self.disk, path, &mut self.inline, threads, self.progress));
+            return Some(look_at_file(
+                self.disk,
+                path,
+                &mut self.inline,
+                threads,
+                self.progress,
+            ));
         }
         self.ahead += 1;
         self.handful.push(path);
@@ -155,9 +161,16 @@ fn look_at_file<D: Disk>(
 ) -> Looked {
     let now = disk.clock_ns();
     let item = |path, found| {
-        Looked::Item(ScanItem { path, found, manifest: Vec::new(), chunks: Vec::new() })
+        Looked::Item(ScanItem {
+            path,
+            found,
+            manifest: Vec::new(),
+            chunks: Vec::new(),
+        })
     };
-    let outcome = disk.open(Place::User(&path)).and_then(|file| hasher.hash(&file, threads));
+    let outcome = disk
+        .open(Place::User(&path))
+        .and_then(|file| hasher.hash(&file, threads));
     let (stat, hashed) = match outcome {
         Ok(HashOutcome::Steady { stat, hashed }) => (stat, hashed),
         Ok(HashOutcome::Busy) => return item(path, Found::Busy),
@@ -166,7 +179,12 @@ fn look_at_file<D: Disk>(
                 Ok(None) => Looked::Vanished(path),
                 // It became something else between the stat and the opening.
                 Ok(Some(stat)) if stat.kind != DiskKind::File => item(path, Found::Busy),
-                _ => item(path, Found::Unreadable { reason: error.to_string() }),
+                _ => item(
+                    path,
+                    Found::Unreadable {
+                        reason: error.to_string(),
+                    },
+                ),
             };
         }
     };
@@ -174,7 +192,11 @@ fn look_at_file<D: Disk>(
     let racy = stat.mtime_ns.abs_diff(now) <= RACY_NS.unsigned_abs();
     Looked::Item(ScanItem {
         path,
-        found: Found::File { stat, content: hashed.content, racy },
+        found: Found::File {
+            stat,
+            content: hashed.content,
+            racy,
+        },
         manifest: hashed.pages,
         chunks: hashed.chunks,
     })

@@ -34,16 +34,16 @@ struct Frame<T> {
 }
 
 pub(super) struct Run<'a, D: Disk, I> {
-    scanner: &'a Scanner<D, I>,
+    pub(super) scanner: &'a Scanner<D, I>,
     sink: &'a mut dyn FnMut(ScanEvent),
     cancel: &'a AtomicBool,
-    pool: Pool<'a, D>,
-    batch: Vec<ScanItem>,
+    pub(super) pool: Pool<'a, D>,
+    pub(super) batch: Vec<ScanItem>,
     batch_bytes: usize,
-    gone: Gone,
+    pub(super) gone: Gone,
     /// Directories of whose content nothing is known.
-    unknown: Vec<RelPath>,
-    summary: ScanSummary,
+    pub(super) unknown: Vec<RelPath>,
+    pub(super) summary: ScanSummary,
 }
 
 impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
@@ -66,12 +66,16 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         }
     }
 
-    fn disk(&self) -> &'a D {
+    pub(super) fn disk(&self) -> &'a D {
         &self.scanner.disk
     }
 
-    fn check_cancel(&self) -> Result<(), ScanError> {
-        if self.cancel.load(Ordering::Relaxed) { Err(ScanError::Cancelled) } else { Ok(()) }
+    pub(super) fn check_cancel(&self) -> Result<(), ScanError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            Err(ScanError::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     /// Walks everything.
@@ -85,7 +89,14 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             None => return Err(ScanError::RootGone),
         };
         self.summary.dirs += 1;
-        let frame = Frame { path: None, dir, names, next: 0, dev, known_dev: None };
+        let frame = Frame {
+            path: None,
+            dir,
+            names,
+            next: 0,
+            dev,
+            known_dev: None,
+        };
         self.walk(frame, Cursor::new(&self.scanner.index, None))
     }
 
@@ -99,7 +110,10 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         let mut above_done: Vec<RelPath> = Vec::new();
         for path in paths {
             self.check_cancel()?;
-            if done.as_ref().is_some_and(|d| path == *d || path.is_below(d)) {
+            if done
+                .as_ref()
+                .is_some_and(|d| path == *d || path.is_below(d))
+            {
                 continue;
             }
             done = Some(self.walk_path(path, &mut above_done)?);
@@ -139,8 +153,13 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             if self.is_ignored(&at, stat.kind) {
                 return Ok(at);
             }
-            let known = entry.as_ref().and_then(|e| e.stat).filter(|s| s.kind == DiskKind::Dir);
-            if stat.kind == DiskKind::Dir && !self.device_fits(&at, &stat, known, parent_dev, parent_known) {
+            let known = entry
+                .as_ref()
+                .and_then(|e| e.stat)
+                .filter(|s| s.kind == DiskKind::Dir);
+            if stat.kind == DiskKind::Dir
+                && !self.device_fits(&at, &stat, known, parent_dev, parent_known)
+            {
                 self.unreadable(&at, OTHER_DEVICE.into());
                 return Ok(at);
             }
@@ -158,7 +177,9 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             }
         }
         // All directories down to the path itself are there: walk it.
-        let Some(path) = above_done.pop() else { return Err(ScanError::RootGone) };
+        let Some(path) = above_done.pop() else {
+            return Err(ScanError::RootGone);
+        };
         let mut cursor = Cursor::new(&self.scanner.index, Some(path.clone()));
         if let Some(frame) = self.enter(&path, parent_dev, parent_known, &mut cursor)? {
             self.walk(frame, cursor)?;
@@ -199,7 +220,10 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                     let above = frame.path.as_ref().map_or(&b""[..], |dir| dir.as_bytes());
                     let slash = if above.is_empty() { &b""[..] } else { b"/" };
                     self.summary.skipped += 1;
-                    (self.sink)(ScanEvent::Skipped { path: [above, slash, name].concat(), reason });
+                    (self.sink)(ScanEvent::Skipped {
+                        path: [above, slash, name].concat(),
+                        reason,
+                    });
                     continue;
                 }
             };
@@ -233,7 +257,10 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 self.drain();
                 continue;
             }
-            let known = entry.as_ref().and_then(|e| e.stat).filter(|s| s.kind == DiskKind::Dir);
+            let known = entry
+                .as_ref()
+                .and_then(|e| e.stat)
+                .filter(|s| s.kind == DiskKind::Dir);
             let (parent_dev, parent_known) = (frame.dev, frame.known_dev);
             if !self.device_fits(&path, &stat, known, parent_dev, parent_known) {
                 self.unreadable(&path, OTHER_DEVICE.into());
@@ -278,12 +305,22 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
     ) -> Result<Option<Frame<D::Dir>>, ScanError> {
         self.scanner.progress.set_current(Some(path));
         let place = Place::User(path);
-        let opened = self.disk().open_dir(place).and_then(|dir| dir.names().map(|n| (dir, n)));
+        let opened = self
+            .disk()
+            .open_dir(place)
+            .and_then(|dir| dir.names().map(|n| (dir, n)));
         match opened {
             Ok((dir, names)) => {
                 self.summary.dirs += 1;
                 let path = Some(path.clone());
-                Ok(Some(Frame { path, dir, names, next: 0, dev, known_dev }))
+                Ok(Some(Frame {
+                    path,
+                    dir,
+                    names,
+                    next: 0,
+                    dev,
+                    known_dev,
+                }))
             }
             Err(error) => {
                 match self.disk().stat(place) {
@@ -325,26 +362,23 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         if parent_known == Some(known.dev) {
             return true;
         }
-        let names = self.disk().open_dir(Place::User(path)).and_then(|dir| dir.names());
+        let names = self
+            .disk()
+            .open_dir(Place::User(path))
+            .and_then(|dir| dir.names());
         names.is_ok_and(|names| !names.is_empty())
     }
 
-    fn is_ignored(&self, path: &RelPath, kind: DiskKind) -> bool {
-        self.scanner.options.ignored.as_ref().is_some_and(|ignored| ignored(path, kind))
-    }
-
-    /// Whether a path or a directory above it is ignored.
-    fn is_ignored_anywhere(&self, path: &RelPath, kind: DiskKind) -> bool {
-        if self.scanner.options.ignored.is_none() {
-            return false;
-        }
-        let mut above: Vec<RelPath> = path.ancestors().collect();
-        above.reverse();
-        above.iter().any(|dir| self.is_ignored(dir, DiskKind::Dir)) || self.is_ignored(path, kind)
+    pub(super) fn is_ignored(&self, path: &RelPath, kind: DiskKind) -> bool {
+        self.scanner
+            .options
+            .ignored
+            .as_ref()
+            .is_some_and(|ignored| ignored(path, kind))
     }
 
     /// Compares what is at a path with what the index has, and looks closely where they differ.
-    fn see(&mut self, path: &RelPath, entry: Option<&IndexEntry>, stat: &DiskStat) {
+    pub(super) fn see(&mut self, path: &RelPath, entry: Option<&IndexEntry>, stat: &DiskStat) {
         if stat.kind != DiskKind::Dir {
             self.summary.files += 1;
             self.scanner.progress.files.fetch_add(1, Ordering::Relaxed);
@@ -379,7 +413,13 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         match (read, self.disk().stat(place)) {
             (_, Ok(None)) => self.gone.add_single(path.clone()),
             (Ok(target), Ok(Some(after))) if after == *stat => {
-                self.add(path.clone(), Found::Symlink { stat: *stat, target });
+                self.add(
+                    path.clone(),
+                    Found::Symlink {
+                        stat: *stat,
+                        target,
+                    },
+                );
             }
             (Err(e), Ok(Some(after))) if after == *stat => self.unreadable(path, e.to_string()),
             (_, Ok(Some(_))) => self.add(path.clone(), Found::Busy),
@@ -387,7 +427,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         }
     }
 
-    fn looked(&mut self, looked: Looked) {
+    pub(super) fn looked(&mut self, looked: Looked) {
         match looked {
             Looked::Item(item) => self.push(item),
             Looked::Vanished(path) => self.gone.add_single(path),
@@ -406,11 +446,16 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         self.add(path.clone(), Found::Unreadable { reason });
     }
 
-    fn add(&mut self, path: RelPath, found: Found) {
-        self.push(ScanItem { path, found, manifest: Vec::new(), chunks: Vec::new() });
+    pub(super) fn add(&mut self, path: RelPath, found: Found) {
+        self.push(ScanItem {
+            path,
+            found,
+            manifest: Vec::new(),
+            chunks: Vec::new(),
+        });
     }
 
-    fn push(&mut self, item: ScanItem) {
+    pub(super) fn push(&mut self, item: ScanItem) {
         match &item.found {
             Found::File { stat, .. } => {
                 self.summary.hashed += 1;
@@ -432,82 +477,18 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         }
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.batch_bytes = 0;
         if !self.batch.is_empty() {
             (self.sink)(ScanEvent::Items(std::mem::take(&mut self.batch)));
         }
     }
 
-    fn check_root(&self) -> Result<(), ScanError> {
+    pub(super) fn check_root(&self) -> Result<(), ScanError> {
         match self.disk().root_presence() {
             Ok(RootPresence::Here) => Ok(()),
             Ok(_) => Err(ScanError::RootGone),
             Err(e) => Err(ScanError::Root(e)),
         }
-    }
-
-    /// Waits for all files, then looks again for what was missing.
-    pub(super) fn finish(mut self) -> Result<ScanSummary, ScanError> {
-        while let Some(looked) = self.pool.wait() {
-            self.looked(looked);
-            self.check_cancel()?;
-        }
-        self.flush();
-        let ranges = std::mem::take(&mut self.gone).into_ranges();
-        self.unknown.sort();
-        for (first, last) in ranges {
-            if let Some(entry) = self.scanner.index.entry(&first)? {
-                self.look_again(&first, &entry);
-            }
-            let mut cursor = Cursor::after(&self.scanner.index, first);
-            while let Some((path, entry)) = cursor.next()? {
-                if path > last {
-                    break;
-                }
-                self.look_again(&path, &entry);
-                if self.batch.len() >= BATCH_ITEMS - 1 {
-                    self.flush_gone()?;
-                }
-            }
-        }
-        // What turned up again was given to the workers.
-        while let Some(looked) = self.pool.wait() {
-            if let Looked::Item(item) = looked {
-                self.push(item);
-            }
-        }
-        self.flush_gone()?;
-        Ok(self.summary)
-    }
-
-    /// Tells a batch with missing paths, if the root itself is still there.
-    fn flush_gone(&mut self) -> Result<(), ScanError> {
-        if self.batch.iter().any(|item| item.found == Found::Absent) {
-            self.check_root()?;
-        }
-        self.check_cancel()?;
-        self.flush();
-        Ok(())
-    }
-
-    fn look_again(&mut self, path: &RelPath, entry: &IndexEntry) {
-        let Some(known) = entry.stat else { return };
-        if self.is_unknown(path) || self.is_ignored_anywhere(path, known.kind) {
-            return;
-        }
-        match self.disk().stat(Place::User(path)) {
-            Ok(None) => self.add(path.clone(), Found::Absent),
-            Ok(Some(stat)) => self.see(path, Some(entry), &stat),
-            // Unknown, not missing.
-            Err(_) => {}
-        }
-    }
-
-    /// Whether a path is, or lies below, something that nothing is known about.
-    fn is_unknown(&self, path: &RelPath) -> bool {
-        std::iter::once(path.clone())
-            .chain(path.ancestors())
-            .any(|at| self.unknown.binary_search(&at).is_ok())
     }
 }

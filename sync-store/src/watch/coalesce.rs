@@ -69,7 +69,13 @@ impl Coalescer {
         let count = self.in_dir.entry(dir.clone()).or_insert(0);
         *count += 1;
         let flood = *count > MOST_IN_DIR;
-        self.paths.insert(path, Pending { first: now, last: now });
+        self.paths.insert(
+            path,
+            Pending {
+                first: now,
+                last: now,
+            },
+        );
         if flood {
             match dir {
                 Some(dir) => self.collapse(&dir, now),
@@ -121,8 +127,15 @@ impl Coalescer {
 
     /// When to poll next, if nothing happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let paths = self.paths.iter().map(|(path, pending)| due(*pending, self.quiet(path)));
-        self.all.map(|all| due(all, QUIET)).into_iter().chain(paths).min()
+        let paths = self
+            .paths
+            .iter()
+            .map(|(path, pending)| due(*pending, self.quiet(path)));
+        self.all
+            .map(|all| due(all, QUIET))
+            .into_iter()
+            .chain(paths)
+            .min()
     }
 
     #[cfg(test)]
@@ -147,12 +160,22 @@ impl Coalescer {
             .take_while(|path| *path == dir || path.is_below(dir))
             .cloned()
             .collect();
-        let first = below.iter().filter_map(|p| self.paths.get(p)).map(|p| p.first).min();
+        let first = below
+            .iter()
+            .filter_map(|p| self.paths.get(p))
+            .map(|p| p.first)
+            .min();
         for path in &below {
             self.remove(path);
         }
         *self.in_dir.entry(dir.parent()).or_insert(0) += 1;
-        self.paths.insert(dir.clone(), Pending { first: first.unwrap_or(now), last: now });
+        self.paths.insert(
+            dir.clone(),
+            Pending {
+                first: first.unwrap_or(now),
+                last: now,
+            },
+        );
         // Zero beside a pending directory marks it as standing for what is in it.
         self.in_dir.insert(Some(dir.clone()), 0);
     }

@@ -65,7 +65,10 @@ impl FolderWatcher {
         let thread = std::thread::Builder::new()
             .name("folder-watcher".into())
             .spawn(move || Shell::new(root, Box::new(tell)).run(events, &inputs))?;
-        Ok(Self { input, thread: Some(thread) })
+        Ok(Self {
+            input,
+            thread: Some(thread),
+        })
     }
 
     /// How long it took to hash a path, see [`Coalescer::handle_hashing_took`].
@@ -100,7 +103,14 @@ impl Shell {
     fn new(root: PathBuf, tell: Box<dyn FnMut(WatchEvent) + Send>) -> Self {
         let coalescer = Coalescer::new();
         let started = Instant::now();
-        Self { root, tell, coalescer, watcher: None, started, reasons: Vec::new() }
+        Self {
+            root,
+            tell,
+            coalescer,
+            watcher: None,
+            started,
+            reasons: Vec::new(),
+        }
     }
 
     fn run(mut self, events: Sender<Input>, inputs: &Receiver<Input>) {
@@ -144,7 +154,9 @@ impl Shell {
         let root = self.root.clone();
         self.watch(&root, RecursiveMode::NonRecursive);
         match std::fs::read_dir(&root) {
-            Ok(items) => items.flatten().for_each(|item| self.watch_top(&item.path())),
+            Ok(items) => items
+                .flatten()
+                .for_each(|item| self.watch_top(&item.path())),
             Err(e) => self.degraded(&notify::Error::io(e)),
         }
     }
@@ -158,7 +170,9 @@ impl Shell {
     }
 
     fn watch(&mut self, path: &Path, mode: RecursiveMode) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         match watcher.watch(path, mode) {
             Ok(()) => {}
             // It went away meanwhile; its directory tells.
@@ -188,7 +202,9 @@ impl Shell {
                 }
                 continue;
             }
-            let Some(relative) = relative(&self.root, &path) else { continue };
+            let Some(relative) = relative(&self.root, &path) else {
+                continue;
+            };
             if relative.depth() == 1 && !matches!(event.kind, EventKind::Access(_)) {
                 self.watch_top(&path);
             }
@@ -208,7 +224,9 @@ impl Shell {
         let reason = match &error.kind {
             ErrorKind::MaxFilesWatch => exhausted_reason(),
             _ if exhausted => exhausted_reason(),
-            _ => format!("this directory can't be watched ({error}): changes are found by scans only"),
+            _ => format!(
+                "this directory can't be watched ({error}): changes are found by scans only"
+            ),
         };
         self.tell_degraded(reason);
         self.coalescer.handle_overflow(self.now());

@@ -31,7 +31,11 @@ pub(super) fn path_of(place: Place<'_>) -> Vec<u8> {
 
 /// A path's components.
 pub(super) fn split(path: &[u8]) -> Vec<&[u8]> {
-    if path.is_empty() { Vec::new() } else { path.split(|b| *b == b'/').collect() }
+    if path.is_empty() {
+        Vec::new()
+    } else {
+        path.split(|b| *b == b'/').collect()
+    }
 }
 
 /// An open file of a [`MemDisk`].
@@ -126,7 +130,8 @@ impl DiskDir for MemDir {
     }
 
     fn stat(&self, name: &[u8]) -> io::Result<Option<DiskStat>> {
-        let path = [self.path.as_slice(), name].join(&b'/');
+        let slash = if self.path.is_empty() { &b""[..] } else { b"/" };
+        let path = [&self.path, slash, name].concat();
         let state = self.disk.begin(OpKind::Stat, &path)?;
         match state.names(self.ino)?.get(name) {
             Some(ino) => state.stat(*ino).map(Some),
@@ -140,7 +145,12 @@ impl MemDisk {
         if let Some(inode) = state.inodes.get_mut(&ino) {
             inode.opens += 1;
         }
-        MemFile { disk: self.clone(), ino, epoch: state.epoch, path }
+        MemFile {
+            disk: self.clone(),
+            ino,
+            epoch: state.epoch,
+            path,
+        }
     }
 
     /// Makes something at a path where nothing may be.
@@ -156,7 +166,10 @@ impl MemDisk {
         }
         let dev = state.inode(dir)?.dev;
         let ino = state.make(body, mode, dev);
-        state.rename(NameOp { sets: vec![(dir, name, Some(ino))], moves_dir: false });
+        state.rename(NameOp {
+            sets: vec![(dir, name, Some(ino))],
+            moves_dir: false,
+        });
         Ok(ino)
     }
 
@@ -189,7 +202,10 @@ impl MemDisk {
             }
         }
         let sets = vec![(from_dir, from_name, None), (to_dir, to_name, Some(ino))];
-        state.rename(NameOp { sets, moves_dir: moves_dir && from_dir != to_dir });
+        state.rename(NameOp {
+            sets,
+            moves_dir: moves_dir && from_dir != to_dir,
+        });
         Ok(())
     }
 
@@ -238,7 +254,11 @@ impl Disk for MemDisk {
             return Err(Errno::ACCESS.into());
         }
         drop(state);
-        Ok(MemDir { disk: self.clone(), ino, path })
+        Ok(MemDir {
+            disk: self.clone(),
+            ino,
+            path,
+        })
     }
 
     fn stat(&self, place: Place<'_>) -> io::Result<Option<DiskStat>> {
@@ -300,7 +320,13 @@ impl Disk for MemDisk {
         if target.is_empty() {
             return Err(Errno::NOENT.into());
         }
-        Self::make_at(&mut state, &split(&path), Body::Link(target.to_vec()), 0o777).map(drop)
+        Self::make_at(
+            &mut state,
+            &split(&path),
+            Body::Link(target.to_vec()),
+            0o777,
+        )
+        .map(drop)
     }
 
     fn set_meta(&self, place: Place<'_>, meta: Meta) -> io::Result<()> {
@@ -358,7 +384,10 @@ impl Disk for MemDisk {
         if state.names(dir)?.contains_key(&name) {
             return Err(Errno::EXIST.into());
         }
-        state.rename(NameOp { sets: vec![(dir, name, Some(ino))], moves_dir: false });
+        state.rename(NameOp {
+            sets: vec![(dir, name, Some(ino))],
+            moves_dir: false,
+        });
         Ok(())
     }
 
@@ -369,7 +398,10 @@ impl Disk for MemDisk {
             return Err(Errno::ISDIR.into());
         }
         let (dir, name) = state.slot(&split(&path))?;
-        state.rename(NameOp { sets: vec![(dir, name, None)], moves_dir: false });
+        state.rename(NameOp {
+            sets: vec![(dir, name, None)],
+            moves_dir: false,
+        });
         Ok(())
     }
 
@@ -380,7 +412,10 @@ impl Disk for MemDisk {
             return Err(Errno::NOTEMPTY.into());
         }
         let (dir, name) = state.slot(&split(&path))?;
-        state.rename(NameOp { sets: vec![(dir, name, None)], moves_dir: false });
+        state.rename(NameOp {
+            sets: vec![(dir, name, None)],
+            moves_dir: false,
+        });
         Ok(())
     }
 
@@ -416,7 +451,9 @@ impl Disk for MemDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         let state = self.state();
-        Ok(state.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(state.used())))
+        Ok(state
+            .capacity
+            .map_or(1 << 40, |capacity| capacity.saturating_sub(state.used())))
     }
 
     fn clock_ns(&self) -> i64 {

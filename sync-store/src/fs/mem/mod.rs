@@ -36,7 +36,11 @@ pub struct MemFeatures {
 
 impl Default for MemFeatures {
     fn default() -> Self {
-        Self { exchange: true, hard_links: true, reflink: false }
+        Self {
+            exchange: true,
+            hard_links: true,
+            reflink: false,
+        }
     }
 }
 
@@ -97,7 +101,10 @@ pub enum OpKind {
 impl OpKind {
     /// Whether the operation changes the disk or what survives a crash. Only those count as crash points.
     pub fn mutates(self) -> bool {
-        !matches!(self, Self::Stat | Self::List | Self::ReadLink | Self::Open | Self::Read)
+        !matches!(
+            self,
+            Self::Stat | Self::List | Self::ReadLink | Self::Open | Self::Read
+        )
     }
 }
 
@@ -142,7 +149,9 @@ struct Failure {
 
 impl fmt::Debug for MemDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemDisk").field("mutations", &self.mutations()).finish_non_exhaustive()
+        f.debug_struct("MemDisk")
+            .field("mutations", &self.mutations())
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +172,12 @@ impl MemDisk {
     /// An empty disk, its clock in September 2020.
     pub fn new() -> Self {
         let state = Mutex::new(State::new());
-        Self { shared: Arc::new(Shared { state, faults: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                state,
+                faults: Mutex::default(),
+            }),
+        }
     }
 
     /// Sets the clock, in ns since 1970.
@@ -201,7 +215,12 @@ impl MemDisk {
     /// Lets `skip` operations of a kind (of any kind, if `None`) happen, then fails `times` of them with
     /// an error number, such as [`MemDisk::ENOSPC`]. Replaces the failure set before.
     pub fn fail_ops(&self, kind: Option<OpKind>, skip: u64, times: u64, errno: i32) {
-        self.faults().fail = Some(Failure { kind, skip, times, errno });
+        self.faults().fail = Some(Failure {
+            kind,
+            skip,
+            times,
+            errno,
+        });
     }
 
     /// How many operations that mutate ([`OpKind::mutates`]) happened.
@@ -258,11 +277,17 @@ impl MemDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts an operation of the daemon, fails it if it shall fail, and gives the disk to do it on.

@@ -123,11 +123,15 @@ impl State {
         let mut at = ROOT;
         for name in path {
             let inode = self.inode(at)?;
-            let Body::Dir(names) = &inode.now.body else { return Ok(None) };
+            let Body::Dir(names) = &inode.now.body else {
+                return Ok(None);
+            };
             if inode.now.mode & 0o100 == 0 {
                 return Err(Errno::ACCESS.into());
             }
-            let Some(next) = names.get(*name) else { return Ok(None) };
+            let Some(next) = names.get(*name) else {
+                return Ok(None);
+            };
             at = *next;
         }
         Ok(Some(at))
@@ -155,7 +159,9 @@ impl State {
 
     /// The directory that a path lies in, writable, and its name there.
     pub(super) fn slot(&self, path: &[&[u8]]) -> io::Result<(u64, Vec<u8>)> {
-        let Some((name, above)) = path.split_last() else { return Err(Errno::BUSY.into()) };
+        let Some((name, above)) = path.split_last() else {
+            return Err(Errno::BUSY.into());
+        };
         if name.len() > 255 {
             return Err(Errno::NAMETOOLONG.into());
         }
@@ -201,9 +207,28 @@ impl State {
             Body::Dir(_) => Body::Dir(Names::new()),
             other => other.clone(),
         };
-        let durable = Image { body: empty, mode, mtime, ctime };
-        let now = Image { body, mode, mtime, ctime };
-        self.inodes.insert(ino, Inode { now, durable, pending: Vec::new(), dev, opens: 0 });
+        let durable = Image {
+            body: empty,
+            mode,
+            mtime,
+            ctime,
+        };
+        let now = Image {
+            body,
+            mode,
+            mtime,
+            ctime,
+        };
+        self.inodes.insert(
+            ino,
+            Inode {
+                now,
+                durable,
+                pending: Vec::new(),
+                dev,
+                opens: 0,
+            },
+        );
         ino
     }
 
@@ -232,14 +257,20 @@ impl State {
     pub(super) fn write(&mut self, ino: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mtime = self.clock;
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
-        let Body::File(data) = &self.inode(ino)?.now.body else { return Err(Errno::ISDIR.into()) };
+        let Body::File(data) = &self.inode(ino)?.now.body else {
+            return Err(Errno::ISDIR.into());
+        };
         self.room_for(end.saturating_sub(data.len() as u64))?;
         let inode = self.inode_mut(ino)?;
         write_into(&mut inode.now.body, bytes, offset)?;
         (inode.now.mtime, inode.now.ctime) = (mtime, mtime);
         let mut at = offset;
         for piece in bytes.chunks(PAGE) {
-            inode.pending.push(Pending::Write { at, bytes: piece.to_vec(), mtime });
+            inode.pending.push(Pending::Write {
+                at,
+                bytes: piece.to_vec(),
+                mtime,
+            });
             at += piece.len() as u64;
         }
         Ok(())
@@ -292,7 +323,11 @@ impl State {
         }
         let mut rest = Vec::new();
         for (op, chosen) in std::mem::take(&mut self.log).into_iter().zip(chosen) {
-            if chosen { self.commit(&op) } else { rest.push(op) }
+            if chosen {
+                self.commit(&op)
+            } else {
+                rest.push(op)
+            }
         }
         self.log = rest;
     }
@@ -337,7 +372,11 @@ impl State {
                 let image = &mut inode.durable;
                 match pending {
                     Pending::Write { at, bytes, mtime } => {
-                        if keep(Unsynced::Write { ino: *ino, offset: at, len: bytes.len() }) {
+                        if keep(Unsynced::Write {
+                            ino: *ino,
+                            offset: at,
+                            len: bytes.len(),
+                        }) {
                             let _ = write_into(&mut image.body, &bytes, at);
                             image.mtime = mtime;
                         }
@@ -365,22 +404,33 @@ impl State {
     fn collect(&mut self) {
         let mut live = self.reachable(|inode| &inode.now.body);
         live.extend(self.reachable(|inode| &inode.durable.body));
-        live.extend(self.log.iter().flat_map(|op| &op.sets).filter_map(|set| set.2));
+        live.extend(
+            self.log
+                .iter()
+                .flat_map(|op| &op.sets)
+                .filter_map(|set| set.2),
+        );
         live.extend(self.log.iter().flat_map(|op| &op.sets).map(|set| set.0));
-        self.inodes.retain(|ino, inode| inode.opens > 0 || live.contains(ino));
+        self.inodes
+            .retain(|ino, inode| inode.opens > 0 || live.contains(ino));
     }
 
     fn reachable(&self, body: impl Fn(&Inode) -> &Body) -> BTreeSet<u64> {
         let mut seen = BTreeSet::from([ROOT]);
         let mut todo = vec![ROOT];
-        while let Some(Body::Dir(names)) =
-            todo.pop().map(|ino| self.inodes.get(&ino).map_or(&Body::Special, &body))
+        while let Some(Body::Dir(names)) = todo
+            .pop()
+            .map(|ino| self.inodes.get(&ino).map_or(&Body::Special, &body))
         {
             for ino in names.values() {
                 if !seen.insert(*ino) {
                     continue;
                 }
-                if self.inodes.get(ino).is_some_and(|i| matches!(body(i), Body::Dir(_))) {
+                if self
+                    .inodes
+                    .get(ino)
+                    .is_some_and(|i| matches!(body(i), Body::Dir(_)))
+                {
                     todo.push(*ino);
                 }
             }
@@ -399,9 +449,7 @@ impl State {
 
     fn room_for(&self, more: u64) -> io::Result<()> {
         match self.capacity {
-            Some(capacity) if more > 0 && self.used() + more > capacity => {
-                Err(Errno::NOSPC.into())
-            }
+            Some(capacity) if more > 0 && self.used() + more > capacity => Err(Errno::NOSPC.into()),
             _ => Ok(()),
         }
     }
@@ -416,7 +464,9 @@ fn set_name(body: &mut Body, name: &[u8], target: Option<u64>) -> Option<u64> {
 }
 
 fn write_into(body: &mut Body, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let Body::File(data) = body else { return Err(Errno::ISDIR.into()) };
+    let Body::File(data) = body else {
+        return Err(Errno::ISDIR.into());
+    };
     let data = Arc::make_mut(data);
     let start = usize::try_from(offset).map_err(|_| Errno::FBIG)?;
     let end = start.checked_add(bytes.len()).ok_or(Errno::FBIG)?;
@@ -428,7 +478,9 @@ fn write_into(body: &mut Body, bytes: &[u8], offset: u64) -> io::Result<()> {
 }
 
 fn resize(body: &mut Body, len: u64) -> io::Result<()> {
-    let Body::File(data) = body else { return Err(Errno::ISDIR.into()) };
+    let Body::File(data) = body else {
+        return Err(Errno::ISDIR.into());
+    };
     Arc::make_mut(data).resize(usize::try_from(len).map_err(|_| Errno::FBIG)?, 0);
     Ok(())
 }

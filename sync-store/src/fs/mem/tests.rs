@@ -69,7 +69,10 @@ fn pages_survive_one_by_one() {
     disk.crash(&mut |lost| matches!(lost, Unsynced::Write { offset: 4096, .. }));
     let bytes = disk.user_read(".sync/tmp/t").unwrap();
     assert_eq!(bytes, [vec![0; 4096], vec![7; 4096]].concat());
-    assert!(file.read_at(&mut [0], 0).is_err(), "a file opened before the crash is dead");
+    assert!(
+        file.read_at(&mut [0], 0).is_err(),
+        "a file opened before the crash is dead"
+    );
 }
 
 #[test]
@@ -90,10 +93,16 @@ fn a_move_between_directories_happens_in_both_or_neither() {
         disk.user_write("a/f", b"x").unwrap();
         disk.user_mkdir("b").unwrap();
         let (from, to) = (path("a/f"), path("b/f"));
-        disk.rename_new(Place::User(&from), Place::User(&to)).unwrap();
-        disk.rename_new(Place::User(&to), Place::User(&path("b/g"))).unwrap();
+        disk.rename_new(Place::User(&from), Place::User(&to))
+            .unwrap();
+        disk.rename_new(Place::User(&to), Place::User(&path("b/g")))
+            .unwrap();
         disk.crash_seeded(seed);
-        let files = disk.snapshot().into_values().filter(|n| n.kind == NodeKind::File).count();
+        let files = disk
+            .snapshot()
+            .into_values()
+            .filter(|n| n.kind == NodeKind::File)
+            .count();
         assert_eq!(files, 1, "seed {seed}");
     }
 }
@@ -104,8 +113,10 @@ fn syncing_a_directory_brings_what_it_follows_from() {
     disk.user_write("a/f", b"x").unwrap();
     disk.user_mkdir("b").unwrap();
     disk.user_mkdir("c").unwrap();
-    disk.rename_new(Place::User(&path("a/f")), Place::User(&path("b/f"))).unwrap();
-    disk.rename_new(Place::User(&path("b/f")), Place::User(&path("c/f"))).unwrap();
+    disk.rename_new(Place::User(&path("a/f")), Place::User(&path("b/f")))
+        .unwrap();
+    disk.rename_new(Place::User(&path("b/f")), Place::User(&path("c/f")))
+        .unwrap();
     disk.sync_dir(Place::User(&path("c"))).unwrap();
     disk.crash_losing_all();
     assert_eq!(disk.user_read("c/f").unwrap(), b"x");
@@ -132,9 +143,18 @@ fn exchange_swaps_and_links_share() {
     // POSIX: renaming one name of a file over another does nothing.
     disk.rename_over(Place::User(&b), Place::User(&c)).unwrap();
     assert!(disk.user_stat("b").is_some());
-    assert_eq!(kind(disk.exchange(Place::User(&a), Place::User(&path("no")))), io::ErrorKind::NotFound);
-    disk.set_features(MemFeatures { exchange: false, ..MemFeatures::default() });
-    assert_eq!(kind(disk.exchange(Place::User(&a), Place::User(&b))), io::ErrorKind::Unsupported);
+    assert_eq!(
+        kind(disk.exchange(Place::User(&a), Place::User(&path("no")))),
+        io::ErrorKind::NotFound
+    );
+    disk.set_features(MemFeatures {
+        exchange: false,
+        ..MemFeatures::default()
+    });
+    assert_eq!(
+        kind(disk.exchange(Place::User(&a), Place::User(&b))),
+        io::ErrorKind::Unsupported
+    );
 }
 
 #[test]
@@ -144,9 +164,18 @@ fn refusals_are_those_of_posix() {
     disk.user_symlink("l", b"/etc/passwd").unwrap();
     disk.user_fifo("p").unwrap();
     let (d, f, l, p) = (path("d"), path("d/f"), path("l"), path("p"));
-    assert_eq!(kind(disk.remove_dir(Place::User(&d))), io::ErrorKind::DirectoryNotEmpty);
-    assert_eq!(kind(disk.unlink(Place::User(&d))), io::ErrorKind::IsADirectory);
-    assert_eq!(kind(disk.rename_new(Place::User(&d), Place::User(&l))), io::ErrorKind::AlreadyExists);
+    assert_eq!(
+        kind(disk.remove_dir(Place::User(&d))),
+        io::ErrorKind::DirectoryNotEmpty
+    );
+    assert_eq!(
+        kind(disk.unlink(Place::User(&d))),
+        io::ErrorKind::IsADirectory
+    );
+    assert_eq!(
+        kind(disk.rename_new(Place::User(&d), Place::User(&l))),
+        io::ErrorKind::AlreadyExists
+    );
     assert_eq!(
         kind(disk.rename_new(Place::User(&d), Place::User(&path("d/e")))),
         io::ErrorKind::InvalidInput
@@ -156,16 +185,42 @@ fn refusals_are_those_of_posix() {
     assert_eq!(disk.read_link(Place::User(&l)).unwrap(), b"/etc/passwd");
     assert_eq!(disk.stat(Place::User(&path("l/x"))).unwrap(), None);
     assert_eq!(disk.stat(Place::User(&path("d/f/x"))).unwrap(), None);
-    assert_eq!(kind(disk.open(Place::User(&path("d/f/x")))), io::ErrorKind::NotADirectory);
+    assert_eq!(
+        kind(disk.open(Place::User(&path("d/f/x")))),
+        io::ErrorKind::NotADirectory
+    );
     disk.user_chmod("d", 0).unwrap();
-    assert_eq!(kind(disk.open_dir(Place::User(&d))), io::ErrorKind::PermissionDenied);
-    assert_eq!(kind(disk.stat(Place::User(&f))), io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        kind(disk.open_dir(Place::User(&d))),
+        io::ErrorKind::PermissionDenied
+    );
+    assert_eq!(
+        kind(disk.stat(Place::User(&f))),
+        io::ErrorKind::PermissionDenied
+    );
     assert_eq!(disk.stat(Place::User(&d)).unwrap().unwrap().mode, 0o700);
-    disk.set_meta(Place::User(&d), Meta { mtime_ns: 5, mode: 0o050 }).unwrap();
+    disk.set_meta(
+        Place::User(&d),
+        Meta {
+            mtime_ns: 5,
+            mode: 0o050,
+        },
+    )
+    .unwrap();
     assert_eq!(disk.stat(Place::User(&d)).unwrap().unwrap().mode, 0o750);
-    disk.set_meta(Place::User(&f), Meta { mtime_ns: 5, mode: 0o640 }).unwrap();
+    disk.set_meta(
+        Place::User(&f),
+        Meta {
+            mtime_ns: 5,
+            mode: 0o640,
+        },
+    )
+    .unwrap();
     let stat = disk.stat(Place::User(&f)).unwrap().unwrap();
-    assert_eq!((stat.kind, stat.mtime_ns, stat.mode), (DiskKind::File, 5, 0o640));
+    assert_eq!(
+        (stat.kind, stat.mtime_ns, stat.mode),
+        (DiskKind::File, 5, 0o640)
+    );
 }
 
 #[test]
@@ -175,18 +230,27 @@ fn operations_fail_as_told() {
     let file = disk.open_tmp("t").unwrap();
     disk.fail_ops(Some(OpKind::Write), 1, 1, MemDisk::EIO);
     file.write_all_at(b"1", 0).unwrap();
-    assert_eq!(file.write_all_at(b"2", 0).unwrap_err().raw_os_error(), Some(MemDisk::EIO));
+    assert_eq!(
+        file.write_all_at(b"2", 0).unwrap_err().raw_os_error(),
+        Some(MemDisk::EIO)
+    );
     file.write_all_at(b"3", 0).unwrap();
 
     disk.set_capacity(Some(5));
     assert_eq!(disk.free_bytes().unwrap(), 4);
-    assert_eq!(kind(file.write_all_at(b"123456", 0)), io::ErrorKind::StorageFull);
+    assert_eq!(
+        kind(file.write_all_at(b"123456", 0)),
+        io::ErrorKind::StorageFull
+    );
     disk.set_capacity(None);
 
     disk.set_hook(Some(Arc::new(|op: &Op<'_>| {
         (op.path == b"secret").then(|| io::Error::from_raw_os_error(MemDisk::EACCES))
     })));
-    assert_eq!(kind(disk.stat(Place::User(&path("secret")))), io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        kind(disk.stat(Place::User(&path("secret")))),
+        io::ErrorKind::PermissionDenied
+    );
     assert_eq!(disk.stat(Place::User(&path("other"))).unwrap(), None);
 }
 

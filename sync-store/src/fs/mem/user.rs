@@ -57,7 +57,9 @@ impl MemDisk {
     pub fn user_replace(&self, path: impl AsRef<[u8]>, bytes: &[u8]) -> io::Result<()> {
         self.user(path.as_ref(), |state, path| {
             let mut beside = path.to_vec();
-            let Some(last) = beside.last_mut() else { return Err(Errno::ISDIR.into()) };
+            let Some(last) = beside.last_mut() else {
+                return Err(Errno::ISDIR.into());
+            };
             *last = b".replacement~";
             let ino = file_at(state, &beside)?;
             state.write(ino, bytes, 0)?;
@@ -78,7 +80,7 @@ impl MemDisk {
 
     /// Makes a directory; nothing happens if it is there.
     pub fn user_mkdir(&self, path: impl AsRef<[u8]>) -> io::Result<()> {
-        self.user(path.as_ref(), |state, path| make_dirs(state, path))
+        self.user(path.as_ref(), make_dirs)
     }
 
     /// Makes a symlink.
@@ -101,7 +103,10 @@ impl MemDisk {
         self.user(to.as_ref(), |state, to| {
             let ino = state.need(&from)?;
             let (dir, name) = state.slot(to)?;
-            state.rename(NameOp { sets: vec![(dir, name, Some(ino))], moves_dir: false });
+            state.rename(NameOp {
+                sets: vec![(dir, name, Some(ino))],
+                moves_dir: false,
+            });
             Ok(())
         })
     }
@@ -141,7 +146,10 @@ impl MemDisk {
         self.user(path.as_ref(), |state, path| {
             state.need(path)?;
             let (dir, name) = state.slot(path)?;
-            state.rename(NameOp { sets: vec![(dir, name, None)], moves_dir: false });
+            state.rename(NameOp {
+                sets: vec![(dir, name, None)],
+                moves_dir: false,
+            });
             Ok(())
         })
     }
@@ -189,17 +197,23 @@ impl MemDisk {
     pub fn snapshot_below(&self, dir: impl AsRef<[u8]>) -> BTreeMap<Vec<u8>, Node> {
         let state = self.state();
         let mut nodes = BTreeMap::new();
-        let Ok(Some(top)) = state.find(&split(dir.as_ref())) else { return nodes };
+        let Ok(Some(top)) = state.find(&split(dir.as_ref())) else {
+            return nodes;
+        };
         let mut todo = vec![(dir.as_ref().to_vec(), top)];
         while let Some((above, ino)) = todo.pop() {
-            let Ok(names) = state.names(ino) else { continue };
+            let Ok(names) = state.names(ino) else {
+                continue;
+            };
             for (name, ino) in names {
                 let path = if above.is_empty() {
                     name.clone()
                 } else {
                     [above.as_slice(), name].join(&b'/')
                 };
-                let Ok(inode) = state.inode(*ino) else { continue };
+                let Ok(inode) = state.inode(*ino) else {
+                    continue;
+                };
                 let (kind, bytes) = match &inode.now.body {
                     Body::File(data) => (NodeKind::File, data.to_vec()),
                     Body::Dir(_) => (NodeKind::Dir, Vec::new()),
@@ -210,7 +224,15 @@ impl MemDisk {
                     todo.push((path.clone(), *ino));
                 }
                 let (mtime_ns, mode) = (inode.now.mtime, inode.now.mode);
-                nodes.insert(path, Node { kind, bytes, mtime_ns, mode });
+                nodes.insert(
+                    path,
+                    Node {
+                        kind,
+                        bytes,
+                        mtime_ns,
+                        mode,
+                    },
+                );
             }
         }
         nodes
@@ -240,7 +262,12 @@ fn make_dirs(state: &mut State, path: &[&[u8]]) -> io::Result<()> {
     for end in 1..=path.len() {
         match state.find(&path[..end])? {
             Some(ino) => state.names(ino).map(drop)?,
-            None => drop(MemDisk::make_at(state, &path[..end], Body::Dir(Names::new()), 0o755)?),
+            None => drop(MemDisk::make_at(
+                state,
+                &path[..end],
+                Body::Dir(Names::new()),
+                0o755,
+            )?),
         }
     }
     Ok(())
