@@ -274,9 +274,11 @@ impl<I: Index> Engine<I> {
 
     /// The folder at this moment.
     pub fn status(&self) -> IndexResult<FolderStatus> {
-        let totals = self.index.totals()?;
-        let stuck = self.stuck.len() as u64;
-        let needs = totals.need.files + totals.need.deletes;
+        let mut totals = self.index.totals()?;
+        // What can't be synced here is an error, not a need.
+        let stuck = self.stuck.values().filter(|s| s.wanted).count() as u64;
+        let needs = (totals.need.files + totals.need.deletes).saturating_sub(stuck);
+        totals.need.files = totals.need.files.min(needs);
         let nothing = needs == 0;
         let peers: Vec<_> = self
             .sessions
@@ -303,7 +305,7 @@ impl<I: Index> Engine<I> {
             State::Held
         } else if !self.scan.first_done || self.scan.running.as_ref().is_some_and(|r| r.all) {
             State::Scanning
-        } else if needs > stuck || busy || exchanging || self.flush.durable != self.seq {
+        } else if needs > 0 || busy || exchanging || self.flush.durable != self.seq {
             State::Syncing
         } else if peers.iter().any(|p| p.in_sync) {
             State::InSync
@@ -317,8 +319,8 @@ impl<I: Index> Engine<I> {
             reason,
             totals,
             peers,
-            conflicts: 0,
-            errors: stuck + self.skipped.len() as u64,
+            conflicts: totals.conflicts,
+            errors: self.stuck.len() as u64 + self.skipped.len() as u64,
             local_edits: totals.local_edits,
             held: totals.held_back,
         })

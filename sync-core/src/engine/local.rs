@@ -107,16 +107,17 @@ impl<I: Index> Engine<I> {
                 self.scan
                     .recheck
                     .insert(path.clone(), self.now.mono + Duration::from_secs(60));
-                self.stick(&path, format!("can't be read: {reason}"));
+                self.stick_as(&path, format!("can't be read: {reason}"), false);
                 Ok(())
             }
             Found::Busy => {
                 self.scan
                     .recheck
                     .insert(path.clone(), self.now.mono + Duration::from_secs(1));
-                self.stick(
+                self.stick_as(
                     &path,
                     "goes on changing while it is read; it is synced when it rests".into(),
+                    false,
                 );
                 Ok(())
             }
@@ -175,6 +176,11 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         self.revive_parent(&path)?;
+        if let Some(parent) = path.parent()
+            && self.entry(&parent)?.is_none()
+        {
+            self.scan.dirty.insert(parent);
+        }
         let mut past = held
             .as_ref()
             .map_or_else(Vector::new, |h| h.version.vector.clone());

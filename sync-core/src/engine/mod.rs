@@ -159,6 +159,8 @@ struct Work {
 #[derive(Debug, Clone)]
 struct Stuck {
     reason: String,
+    /// It is something that is wanted here, not something that can't be read.
+    wanted: bool,
     tries: u32,
     next: Duration,
 }
@@ -431,6 +433,10 @@ impl<I: Index> Engine<I> {
 
     /// Notes that `path` can't be dealt with now; the pause doubles each time, from 1 s to 10 min.
     fn stick(&mut self, path: &RelPath, reason: String) {
+        self.stick_as(path, reason, true);
+    }
+
+    fn stick_as(&mut self, path: &RelPath, reason: String, wanted: bool) {
         let tries = self.stuck.get(path).map_or(0, |s| s.tries);
         let pause = Duration::from_secs(1u64 << tries.min(9)).min(Duration::from_secs(600));
         if tries == 0 {
@@ -444,6 +450,7 @@ impl<I: Index> Engine<I> {
             path.clone(),
             Stuck {
                 reason,
+                wanted,
                 tries: tries + 1,
                 next,
             },

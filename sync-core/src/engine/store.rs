@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::{Engine, Output};
 use crate::{
+    conflict::is_copy,
     entry::{Entry, Kind},
     ids::{Generation, ReplicaId, Seq},
-    index::{Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want},
+    index::{
+        Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
+    },
     path::RelPath,
     record::{RawRecord, Record, sign},
     version::{Dot, Vector, Version},
@@ -95,6 +98,9 @@ impl<I: Index> Engine<I> {
         if announce {
             self.seq += 1;
             entry.seq = self.seq;
+        }
+        if is_copy(&path) {
+            entry.flags |= flag::COPY;
         }
         let empty = entry.held.is_none() && entry.want.is_none() && entry.stat.is_none();
         self.pending.entries.insert(path, (!empty).then_some(entry));

@@ -435,6 +435,11 @@ impl<I: Index> Engine<I> {
             self.work.dirty = true;
             return Ok(false);
         }
+        // Its own record may still be on the way; only a second look brings it back to life.
+        if entry.is_none() && self.stuck.get(path).is_none_or(|s| s.tries < 2) {
+            self.stick(path, "waits for its directory".into());
+            return Ok(false);
+        }
         self.raise_dir(&parent, entry)?;
         Ok(false)
     }

@@ -119,6 +119,8 @@ pub mod flag {
     pub const LOCAL_EDIT: u8 = 2;
     /// Gone from the disk, but the deletion is held back until the user approves.
     pub const HELD_BACK: u8 = 4;
+    /// It has the name of a conflict copy.
+    pub const COPY: u8 = 8;
 }
 
 impl IndexEntry {

@@ -52,6 +52,9 @@ pub struct Totals {
     /// Files gone whose deletion is held back.
     #[n(4)]
     pub held_back: u64,
+    /// Conflict copies on this disk.
+    #[n(5)]
+    pub conflicts: u64,
 }
 
 impl Totals {
