@@ -1,0 +1,861 @@
+//! A deterministic simulator of a cluster.
+//!
+//! Several real engines with their appliers, scanners, chunk stores and sessions run in one thread, in virtual
+//! time, on simulated disks and links. All chance comes from one seed, so a run can be repeated exactly; each
+//! seed is run twice and the traces must be equal. A run has three parts: people work while faults
+//! happen; then all faults heal and everything must come to rest within ten minutes and be right (see
+//! [`oracle`]); then, for a minute, nothing may be sent or written.
+//!
+//! It owns the order of events. It must never read a clock, sleep, start a thread or draw chance from elsewhere.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `heap`, `rng`, `trace` | order, chance, notes |
+//! | `net`, `wire` | links and sessions, and their events |
+//! | `node`, `shell` | machines, and the work that engines ask for |
+//! | `user`, `faults` | what people do and what goes wrong |
+//! | `oracle` | what must hold |
+//! | `script` | the same by hand, for scenarios |
+
+pub mod faults;
+pub mod heap;
+pub mod net;
+pub mod node;
+pub mod oracle;
+pub mod rng;
+pub mod script;
+pub mod shell;
+pub mod trace;
+pub mod user;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sync_core::{
+    engine::{Event as EngineEvent, Input, Output},
+    ids::{PeerKey, SessionId},
+    index::Index as _,
+    keys::FolderKeys,
+    message::Message,
+    path::RelPath,
+    secret::{ReadWriteSecret, Secret},
+};
+use sync_net::{Member, SharedFolder};
+use sync_store::fs::MemDisk;
+
+use faults::Fault;
+use heap::Heap;
+use net::{Link, Pair, pair};
+use node::Node;
+use oracle::Oracle;
+use rng::Rng;
+use trace::Trace;
+use user::{Effect, Habits, Op, perform};
+
+/// The longest that a cluster may take to come to rest after the last fault.
+pub const REST_LIMIT: Duration = Duration::from_secs(600);
+/// How long it is watched afterwards.
+pub const IDLE: Duration = Duration::from_secs(60);
+/// More steps than this are a run without end.
+const MAX_STEPS: u64 = 3_000_000;
+
+/// How a run differs from the usual.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Print every step.
+    pub trace: bool,
+    /// Real sessions; else every eighth seed has them.
+    pub real_sessions: Option<bool>,
+    /// How many nodes.
+    pub nodes: Option<usize>,
+    /// Whether the last node is read-only.
+    pub read_only: Option<bool>,
+    /// How many operations people do at most, to shorten a failing run.
+    pub max_ops: Option<usize>,
+    /// How many faults happen at most.
+    pub max_faults: Option<usize>,
+    /// No chance of its own: only what a script does.
+    pub scripted: bool,
+}
+
+/// What happened in a run, or in many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Totals {
+    pub seeds: u64,
+    pub steps: u64,
+    pub ops: u64,
+    pub races: u64,
+    pub faults: u64,
+    pub crashes: u64,
+    pub crashes_in_apply: u64,
+    pub crashes_in_start: u64,
+    pub resets: u64,
+    pub partitions: u64,
+    pub rebuilds: u64,
+    pub conflicts: u64,
+    pub edit_delete_races: u64,
+    pub held: u64,
+    pub messages: u64,
+    pub wire_bytes: u64,
+    pub chunk_bytes: u64,
+    pub virtual_s: u64,
+    pub slowest_rest_s: u64,
+    pub real_sessions: u64,
+}
+
+impl Totals {
+    /// Takes the totals of another run in.
+    pub fn add(&mut self, o: &Self) {
+        self.seeds += o.seeds;
+        self.steps += o.steps;
+        self.ops += o.ops;
+        self.races += o.races;
+        self.faults += o.faults;
+        self.crashes += o.crashes;
+        self.crashes_in_apply += o.crashes_in_apply;
+        self.crashes_in_start += o.crashes_in_start;
+        self.resets += o.resets;
+        self.partitions += o.partitions;
+        self.rebuilds += o.rebuilds;
+        self.conflicts += o.conflicts;
+        self.edit_delete_races += o.edit_delete_races;
+        self.held += o.held;
+        self.messages += o.messages;
+        self.wire_bytes += o.wire_bytes;
+        self.chunk_bytes += o.chunk_bytes;
+        self.virtual_s += o.virtual_s;
+        self.slowest_rest_s = self.slowest_rest_s.max(o.slowest_rest_s);
+        self.real_sessions += o.real_sessions;
+    }
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Which.
+    pub seed: u64,
+    /// Hash over all steps.
+    pub trace_hash: u64,
+    /// What happened.
+    pub totals: Totals,
+    /// What went wrong, if anything did.
+    pub failure: Option<String>,
+}
+
+/// What can be due.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An engine's timer.
+    Tick(usize, u64),
+    /// Something an engine is told.
+    Input(usize, u64, Box<Input>),
+    /// Work that an engine asked for.
+    Work(usize, u64, Box<Output>),
+    /// A machine starts.
+    Start(usize),
+    /// The watcher tells of changes.
+    Watch(usize, Vec<RelPath>),
+    /// A connection is made.
+    Dial(Pair),
+    /// Bytes arrive at an end.
+    Arrive(Pair, u64, usize, Bytes),
+    /// An end may send.
+    Pump(Pair, u64, usize),
+    /// A session's timer.
+    Timer(Pair, u64, usize),
+    /// A node notices that a session is gone.
+    Down(usize, u64, SessionId),
+    /// Somebody does something.
+    User(usize),
+    /// Something goes wrong, or right again.
+    Fault(Fault),
+}
+
+/// A cluster and all that happens to it.
+#[derive(Debug)]
+pub struct Simulation {
+    seed: u64,
+    options: Options,
+    pub(crate) now: Duration,
+    pub(crate) heap: Heap<Event>,
+    pub(crate) rng: Rng,
+    pub(crate) people: Rng,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: BTreeMap<Pair, Link>,
+    pub(crate) next_conn: u64,
+    real: bool,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) totals: Totals,
+    pub(crate) failure: Option<String>,
+    pub(crate) habits: Habits,
+    /// Nodes whose next group of actions is crashed in the middle.
+    pub(crate) doomed: BTreeSet<usize>,
+    /// No more faults and operations.
+    pub(crate) calm: bool,
+    /// What a single writer's tree must look like.
+    shadow: Option<(usize, MemDisk)>,
+    /// Times that anything was sent or written.
+    pub(crate) activity: u64,
+    active_at: Duration,
+    scans: u64,
+}
+
+impl Simulation {
+    /// A cluster at its beginning. Nothing has started yet.
+    pub fn new(seed: u64, options: Options) -> Self {
+        let mut rng = Rng::new(seed);
+        let people = rng.fork();
+        let real = options.real_sessions.unwrap_or(seed % 8 == 7);
+        let count = options.nodes.unwrap_or(2 + rng.below(4) as usize);
+        let read_only = options
+            .read_only
+            .unwrap_or(!options.scripted && rng.chance(25));
+        let secret = ReadWriteSecret::from_bytes(rng.array());
+        let keys = FolderKeys::derive(&Secret::ReadWrite(secret.clone()));
+        let reader = FolderKeys::derive(&Secret::ReadOnly(secret.to_read_only()));
+        let mut nodes = Vec::new();
+        for number in 0..count {
+            let last = number + 1 == count;
+            let keys = if read_only && last {
+                reader.clone()
+            } else {
+                keys.clone()
+            };
+            let device: [u8; 32] = rng.array();
+            let key = PeerKey(sync_net::handshake::public_key(&keys.static_key(&device)));
+            let folder: SharedFolder = Arc::new(Member::new(keys.clone(), &device));
+            let level = keys.level();
+            let id = net::Identity {
+                folder,
+                key,
+                level,
+                boot: 0,
+            };
+            let own = rng.fork();
+            nodes.push(Node::new(number, keys, id, own));
+        }
+        let mut links = BTreeMap::new();
+        for a in 0..count {
+            for b in a + 1..count {
+                let latency = match rng.below(3) {
+                    0 => Duration::from_micros(200),
+                    1 => rng.millis(1, 20),
+                    _ => rng.millis(20, 150),
+                };
+                let width = [200_000, 2_000_000, 100_000_000][rng.below(3) as usize];
+                let jitter_ms = rng.below(20);
+                let link = Link {
+                    up: true,
+                    latency,
+                    jitter_ms,
+                    width,
+                    conn: None,
+                    dialing: false,
+                };
+                links.insert(pair(a, b), link);
+            }
+        }
+        let readers = nodes
+            .iter()
+            .filter(|n| !n.can_write())
+            .map(|n| n.number)
+            .collect();
+        let shared = (0..3).map(|_| rng.bytes(30)).collect();
+        let habits = Habits {
+            big: rng.chance(20),
+            shared,
+            now_ns: node::EPOCH_NS,
+        };
+        Self {
+            seed,
+            options,
+            now: Duration::ZERO,
+            heap: Heap::default(),
+            rng,
+            people,
+            nodes,
+            links,
+            next_conn: 1,
+            real,
+            oracle: Oracle::new(readers),
+            trace: Trace::new(options.trace),
+            totals: Totals {
+                seeds: 1,
+                real_sessions: u64::from(real),
+                ..Totals::default()
+            },
+            failure: None,
+            habits,
+            doomed: BTreeSet::new(),
+            calm: options.scripted,
+            shadow: None,
+            activity: 0,
+            active_at: Duration::ZERO,
+            scans: 0,
+        }
+    }
+
+    /// Runs the whole seed.
+    pub fn run(mut self) -> Report {
+        let end = self.plan();
+        self.run_until(end);
+        self.heal();
+        let healed = self.now;
+        self.come_to_rest();
+        self.totals.slowest_rest_s = (self.now - healed).as_secs();
+        self.watch_idle();
+        self.report()
+    }
+
+    /// Ends a run.
+    pub fn report(mut self) -> Report {
+        self.totals.steps = self.trace.steps();
+        self.totals.virtual_s = self.now.as_secs();
+        self.totals.rebuilds = self.nodes.iter().map(|n| n.rebuilds).sum();
+        Report {
+            seed: self.seed,
+            trace_hash: self.trace.hash(),
+            totals: self.totals,
+            failure: self.failure.take(),
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn fail(&mut self, why: String) {
+        let at = self.now.as_secs_f64();
+        self.failure
+            .get_or_insert_with(|| format!("at {at:.3} s: {why}"));
+    }
+
+    /// Lets time pass up to a moment.
+    pub fn run_until(&mut self, end: Duration) {
+        while self.failure.is_none() {
+            match self.heap.next_at() {
+                Some(at) if at <= end => self.step(),
+                _ => break,
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn step(&mut self) {
+        let Some((at, event)) = self.heap.pop() else {
+            return;
+        };
+        self.now = at;
+        if self.trace.steps() > MAX_STEPS {
+            self.fail("the cluster never comes to rest: too many steps".into());
+        }
+        match event {
+            Event::Tick(node, run) => {
+                let due = self.live_run(node, run)
+                    && self.nodes[node]
+                        .live
+                        .as_ref()
+                        .is_some_and(|l| l.tick == Some(at));
+                if due {
+                    if let Some(live) = &mut self.nodes[node].live {
+                        live.tick = None;
+                    }
+                    self.tell(node, Input::Tick);
+                }
+            }
+            Event::Input(node, run, input) => {
+                if self.live_run(node, run) {
+                    self.tell(node, *input);
+                }
+            }
+            Event::Work(node, run, output) => {
+                if self.live_run(node, run) {
+                    self.work(node, *output);
+                }
+            }
+            Event::Start(node) => self.start(node),
+            Event::Watch(node, paths) => {
+                if self.nodes[node].live.is_some() {
+                    let input = if paths.is_empty() {
+                        Input::DirtyAll
+                    } else {
+                        Input::Dirty(paths)
+                    };
+                    self.tell(node, input);
+                }
+            }
+            Event::User(node) => self.somebody_acts(node),
+            Event::Fault(fault) => self.fault(fault),
+            Event::Down(node, run, session) => {
+                if self.live_run(node, run) {
+                    self.peer_down(node, session);
+                }
+            }
+            Event::Dial(pair) => self.dial(pair),
+            Event::Arrive(pair, conn, side, bytes) => self.arrive(pair, conn, side, &bytes),
+            Event::Pump(pair, conn, side) => self.pump(pair, conn, side),
+            Event::Timer(pair, conn, side) => self.timer(pair, conn, side),
+        }
+    }
+
+    fn live_run(&self, node: usize, run: u64) -> bool {
+        self.nodes[node].run == run && self.nodes[node].live.is_some()
+    }
+
+    /// Starts a machine's daemon.
+    pub(crate) fn start(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        if node.live.is_some() {
+            return;
+        }
+        let before = node.rebuilds;
+        let result = node.start(self.now, self.calm);
+        if node.rebuilds > before {
+            self.oracle.index_lost = true;
+        }
+        self.trace
+            .step(self.now, number, "start", &[u8::from(result.is_ok())]);
+        self.trace
+            .line(self.now, number, || format!("start: {result:?}"));
+        match result {
+            Ok(()) => {
+                self.check_disk(number);
+                self.outputs(number);
+                self.dial_all(number);
+            }
+            Err(_) => {
+                self.totals.crashes_in_start += 1;
+                self.nodes[number].crash();
+                self.check_disk(number);
+                let after = self.rng.millis(100, 3_000);
+                self.heap.push(self.now + after, Event::Start(number));
+            }
+        }
+    }
+
+    /// A machine loses power or its daemon dies; it starts again later.
+    pub(crate) fn crash(&mut self, number: usize, restart: bool) {
+        if self.nodes[number].live.is_none() {
+            return;
+        }
+        self.totals.crashes += 1;
+        self.trace.step(self.now, number, "crash", &[]);
+        self.trace.line(self.now, number, || "crash".into());
+        self.nodes[number].crash();
+        let pairs: Vec<_> = self
+            .links
+            .keys()
+            .copied()
+            .filter(|p| p.0 == number || p.1 == number)
+            .collect();
+        for pair in pairs {
+            self.break_conn(pair);
+        }
+        self.check_disk(number);
+        if restart {
+            let after = self.rng.millis(100, 8_000);
+            self.heap.push(self.now + after, Event::Start(number));
+        }
+    }
+
+    /// The oracle looks at a disk that the daemon, or a crash, may have changed.
+    pub(crate) fn check_disk(&mut self, number: usize) {
+        if let Err(why) = self.oracle.step(&self.nodes[number]) {
+            self.fail(why);
+        }
+    }
+
+    /// Tells an engine something, and takes what it wants.
+    pub(crate) fn tell(&mut self, number: usize, input: Input) {
+        let node = &mut self.nodes[number];
+        let now = node.now(self.now);
+        let Some(live) = &mut node.live else { return };
+        self.trace.step(self.now, number, word(&input), &[]);
+        self.trace.line(self.now, number, || show_input(&input));
+        live.engine.handle(input, now);
+        self.outputs(number);
+    }
+
+    fn outputs(&mut self, number: usize) {
+        loop {
+            let Some(live) = &mut self.nodes[number].live else {
+                return;
+            };
+            let Some(output) = live.engine.poll_output() else {
+                break;
+            };
+            self.output(number, output);
+        }
+        let node = &mut self.nodes[number];
+        let Some(live) = &mut node.live else { return };
+        if let Some(at) = live.engine.next_timeout() {
+            let at = (node.boot + at).max(self.now);
+            if live.tick.is_none_or(|tick| at < tick) {
+                live.tick = Some(at);
+                self.heap.push(at, Event::Tick(number, node.run));
+            }
+        }
+    }
+
+    fn output(&mut self, number: usize, output: Output) {
+        let run = self.nodes[number].run;
+        let slow = self.nodes[number].slow_ms;
+        if !matches!(output, Output::Event(_) | Output::Scan { .. }) {
+            self.activity += 1;
+            self.active_at = self.now;
+        }
+        let delay = match &output {
+            Output::Send { session, message } => {
+                self.totals.messages += 1;
+                let bytes = message.encode();
+                self.trace.step(self.now, number, "send", &bytes);
+                let (session, now) = (*session, self.now);
+                self.trace.line(now, number, || {
+                    format!("send {session:?} {}", show_message(message))
+                });
+                self.send(number, session, bytes);
+                return;
+            }
+            Output::StopServing { session, requests } => {
+                if let Some(live) = &mut self.nodes[number].live {
+                    live.cancelled
+                        .extend(requests.iter().map(|r| (*session, *r)));
+                }
+                let (session, requests) = (*session, requests.clone());
+                self.stop_serving(number, session, &requests);
+                return;
+            }
+            Output::Event(event) => {
+                if let EngineEvent::Conflict { .. } = event {
+                    self.totals.conflicts += 1;
+                }
+                self.trace
+                    .line(self.now, number, || format!("event {event:?}"));
+                return;
+            }
+            Output::Ban { reason, .. } => {
+                let reason = reason.clone();
+                return self.fail(format!("node {number} bans an honest peer: {reason}"));
+            }
+            Output::IndexFailed(error) => {
+                let error = error.to_string();
+                return self.fail(format!("node {number}: the index failed: {error}"));
+            }
+            Output::Scan { .. } => {
+                self.scans += 1;
+                self.rng.millis(0, 15)
+            }
+            Output::Flush { .. } if self.rng.chance(3) => self.rng.millis(100, 900),
+            Output::CheckTemp { .. }
+            | Output::CopyLocal { .. }
+            | Output::Write { .. }
+            | Output::DropTemp { .. } => {
+                let now = self.now;
+                let wait = self.rng.millis(0, slow);
+                let Some(live) = &mut self.nodes[number].live else {
+                    return;
+                };
+                live.temps_until = live.temps_until.max(now + wait);
+                live.temps_until - now
+            }
+            _ => self.rng.millis(0, slow),
+        };
+        self.heap
+            .push(self.now + delay, Event::Work(number, run, Box::new(output)));
+    }
+
+    fn work(&mut self, number: usize, output: Output) {
+        let name = work_word(&output);
+        let applies = matches!(output, Output::Apply { .. });
+        self.trace.step(self.now, number, name, &[]);
+        self.trace.line(self.now, number, || show_output(&output));
+        let crash_at = (applies && self.doomed.contains(&number)).then(|| self.rng.below(30));
+        let may_race = applies || matches!(output, Output::Scan { .. });
+        if may_race && !self.calm && self.people.chance(6) && self.may_act(number) {
+            let op = user::draw(&mut self.people, &self.nodes[number].disk, &self.habits);
+            let after = self.people.below(40);
+            self.nodes[number].meddle().race = op.map(|op| (after, op));
+        }
+        let before = self.nodes[number].disk.mutations();
+        let done = shell::work(&mut self.nodes[number], output, self.now, crash_at);
+        let raced = {
+            let mut meddling = self.nodes[number].meddle();
+            meddling.race = None;
+            std::mem::take(&mut meddling.raced)
+        };
+        for (op, effect) in raced {
+            self.totals.races += 1;
+            self.trace
+                .line(self.now, number, || format!("meanwhile: {}", op.show()));
+            self.acted(number, &op, &effect);
+        }
+        if done.died {
+            self.doomed.remove(&number);
+            self.totals.crashes_in_apply += 1;
+            self.crash(number, true);
+            return;
+        }
+        if self.nodes[number].disk.mutations() != before {
+            self.trace.step(
+                self.now,
+                number,
+                "disk",
+                &self.nodes[number].disk.mutations().to_le_bytes(),
+            );
+            if applies {
+                self.check_disk(number);
+            }
+        }
+        let run = self.nodes[number].run;
+        for (after, input) in done.inputs {
+            self.heap
+                .push(self.now + after, Event::Input(number, run, Box::new(input)));
+        }
+        if let Some((session, request, objects)) = done.answer {
+            self.answer(number, session, request, objects);
+        }
+    }
+
+    /// Whether people of a node may act.
+    pub(crate) fn may_act(&self, number: usize) -> bool {
+        self.shadow.as_ref().is_none_or(|(only, _)| *only == number)
+    }
+
+    /// The node whose people alone act, if there is one.
+    pub(crate) fn only_writer(&self) -> Option<usize> {
+        self.shadow.as_ref().map(|(only, _)| *only)
+    }
+
+    /// Only the people of this node act from now on.
+    pub(crate) fn single_writer(&mut self, number: usize) {
+        self.shadow = Some((number, MemDisk::new()));
+    }
+
+    /// Somebody does this on a node. Whether it could be done.
+    pub fn act(&mut self, number: usize, op: &Op) -> bool {
+        let node = &self.nodes[number];
+        node.disk.set_clock_ns(node.unix_ns(self.now));
+        let Some(effect) = perform(&node.disk, op) else {
+            return false;
+        };
+        self.trace
+            .line(self.now, number, || format!("user: {}", op.show()));
+        self.acted(number, op, &effect);
+        true
+    }
+
+    /// Somebody did something: the oracle hears of it at once, and the watcher later, if at all.
+    fn acted(&mut self, number: usize, op: &Op, effect: &Effect) {
+        self.totals.ops += 1;
+        self.trace.step(self.now, number, "user", op.path());
+        self.oracle.user(number, effect, &self.nodes[number].index);
+        if let Some((_, shadow)) = &self.shadow {
+            let _ = perform(shadow, op);
+        }
+        let lost = !self.options.scripted && self.rng.chance(5);
+        let (paths, after) = if lost {
+            (Vec::new(), self.rng.millis(3_000, 20_000))
+        } else {
+            (shell::rel_paths(&effect.paths), self.rng.millis(5, 250))
+        };
+        if lost || !paths.is_empty() {
+            self.heap
+                .push(self.now + after, Event::Watch(number, paths));
+        }
+    }
+
+    /// Lets the cluster come to rest, and judges it.
+    pub(crate) fn come_to_rest(&mut self) {
+        let limit = self.now + REST_LIMIT;
+        let mut verdict = Err("nothing was judged".to_owned());
+        while self.failure.is_none() && self.now < limit {
+            let next = (self.active_at + Duration::from_secs(8))
+                .max(self.now + Duration::from_millis(500));
+            self.run_until(next.min(limit));
+            if self.now < self.active_at + Duration::from_secs(8) {
+                continue;
+            }
+            if self.settle_held() {
+                continue;
+            }
+            verdict = self
+                .oracle
+                .judge(&self.nodes)
+                .and_then(|()| self.compare_shadow());
+            if verdict.is_ok() {
+                return;
+            }
+        }
+        if let Err(why) = verdict {
+            self.fail(why);
+        }
+    }
+
+    /// Lets held deletions go, or fetches the files back. Whether there were any.
+    fn settle_held(&mut self) -> bool {
+        let mut any = false;
+        for number in 0..self.nodes.len() {
+            let held = self.nodes[number]
+                .index
+                .totals()
+                .is_ok_and(|t| t.held_back > 0);
+            if held && self.nodes[number].live.is_some() {
+                any = true;
+                self.totals.held += 1;
+                let input = if self.seed % 2 == 0 {
+                    Input::Approve
+                } else {
+                    Input::Reject
+                };
+                self.tell(number, input);
+            }
+        }
+        any
+    }
+
+    fn compare_shadow(&self) -> Result<(), String> {
+        let Some((only, shadow)) = &self.shadow else {
+            return Ok(());
+        };
+        if self.oracle.index_lost || self.totals.held > 0 {
+            return Ok(());
+        }
+        let tree = self.nodes[*only].disk.snapshot();
+        let said = shadow.snapshot();
+        let paths: BTreeSet<_> = tree.keys().chain(said.keys()).collect();
+        for path in paths {
+            let (a, b) = (tree.get(path), said.get(path));
+            let same = match (a, b) {
+                (Some(a), Some(b)) => (a.kind, &a.bytes, a.mode) == (b.kind, &b.bytes, b.mode),
+                _ => false,
+            };
+            if !same {
+                let shown = trace::Shown(path);
+                return Err(format!(
+                    "mirror: {shown} isn't as its only writer left it: {a:?} for {b:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A cluster at rest stays at rest.
+    pub(crate) fn watch_idle(&mut self) {
+        let count = |s: &Self| -> (u64, u64) {
+            (s.activity, s.nodes.iter().map(|n| n.disk.mutations()).sum())
+        };
+        // What is flushed or told last may still be on its way.
+        self.run_until(self.now + Duration::from_secs(5));
+        let (before, scans) = (count(self), self.scans);
+        self.run_until(self.now + IDLE);
+        let after = count(self);
+        if self.failure.is_none() && before != after {
+            self.fail(format!(
+                "idle: sent or wrote {before:?} before and {after:?} after a minute at rest"
+            ));
+        }
+        let scanned = self.scans - scans;
+        if self.failure.is_none() && scanned > 3 * self.nodes.len() as u64 {
+            self.fail(format!("idle: scanned {scanned} times in a minute at rest"));
+        }
+    }
+}
+
+fn word(input: &Input) -> &'static str {
+    match input {
+        Input::PeerUp { .. } => "peer-up",
+        Input::PeerDown { .. } => "peer-down",
+        Input::Message { .. } => "message",
+        Input::Object { .. } => "object",
+        Input::Dirty(_) => "dirty",
+        Input::DirtyAll => "dirty-all",
+        Input::Scanned { .. } => "scanned",
+        Input::ScanDone { .. } => "scan-done",
+        Input::Applied { .. } => "applied",
+        Input::Flushed { .. } => "flushed",
+        Input::Reserved { .. } => "reserved",
+        Input::NewReplica { .. } => "new-replica",
+        Input::TempChecked { .. } => "temp-checked",
+        Input::CopiedLocal { .. } => "copied-local",
+        Input::Written { .. } => "written",
+        Input::RootLost { .. } => "root-lost",
+        Input::RootFound => "root-found",
+        Input::Tick => "tick",
+        _ => "user",
+    }
+}
+
+fn work_word(output: &Output) -> &'static str {
+    match output {
+        Output::Scan { .. } => "scan",
+        Output::Apply { .. } => "apply",
+        Output::Flush { .. } => "flush",
+        Output::Serve { .. } => "serve",
+        Output::Write { .. } => "write",
+        Output::CheckTemp { .. } => "check-temp",
+        Output::CopyLocal { .. } => "copy-local",
+        _ => "work",
+    }
+}
+
+fn show_input(input: &Input) -> String {
+    match input {
+        Input::Object {
+            session,
+            request,
+            index,
+            object,
+        } => {
+            let len = object.as_ref().map(Bytes::len);
+            format!("object {session:?} {request}/{index} {len:?}")
+        }
+        Input::Message { session, message } => {
+            format!("recv {session:?} {}", show_message(message))
+        }
+        Input::Scanned { scan, items } => {
+            let items: Vec<_> = items.iter().map(|i| (&i.path, &i.found)).collect();
+            format!("scanned {scan} {items:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn show_output(output: &Output) -> String {
+    match output {
+        Output::Write {
+            content,
+            offset,
+            index,
+            ..
+        } => format!("write {content:?} {index} at {offset}"),
+        Output::CheckTemp { content, .. } => format!("check temp {content:?}"),
+        Output::CopyLocal {
+            content, chunks, ..
+        } => format!("copy {} chunks to {content:?}", chunks.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+fn show_message(message: &Message) -> String {
+    match message {
+        Message::Records(records) => {
+            let each = records.iter().map(|a| {
+                format!(
+                    "{}:{:?}{}",
+                    a.seq.0,
+                    a.record.dot(),
+                    if a.holds { "+" } else { "" }
+                )
+            });
+            format!("Records {:?}", each.collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    }
+}

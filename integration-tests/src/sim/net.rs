@@ -1,0 +1,343 @@
+//! Simulated links: ordered byte streams that lag, have a width, break and lose what was on its way.
+//!
+//! Either end is a real session of sync-net, with its handshake, proofs and encrypted records, or a plain
+//! one that carries the same messages without cryptography, because most seeds need the speed more.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use sync_core::{
+    ids::{PeerKey, SessionId},
+    message::ObjectReader,
+    secret::Level,
+};
+use sync_net::{Entropy, Event, Gate, Hello, Session, SharedFolder, session};
+
+/// Two nodes, the lower number first.
+pub type Pair = (usize, usize);
+
+/// Bytes that one end hands to the wire at once.
+pub const PIECE: usize = 32 * 1024;
+
+/// What a session tells the node.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// It stands.
+    Up(PeerKey, Level),
+    /// A control message.
+    Control(Bytes),
+    /// A piece of an answer.
+    Bulk(u32, Bytes, bool),
+    /// It is over.
+    Closed(String),
+}
+
+/// A session without cryptography: frames of a kind, a length and a body.
+#[derive(Debug, Default)]
+pub struct Plain {
+    control: std::collections::VecDeque<Bytes>,
+    bulk: std::collections::VecDeque<(u32, Bytes, bool)>,
+    hello: Option<Bytes>,
+    up: bool,
+    events: std::collections::VecDeque<NetEvent>,
+}
+
+const HELLO: u8 = 1;
+const CONTROL: u8 = 2;
+const BULK: u8 = 3;
+
+impl Plain {
+    fn new(key: PeerKey, level: Level) -> Self {
+        let mut hello = key.0.to_vec();
+        hello.push(u8::from(level.can_write()));
+        Self {
+            hello: Some(hello.into()),
+            ..Self::default()
+        }
+    }
+
+    fn transmit(&mut self, out: &mut BytesMut, limit: usize) {
+        let frame = |out: &mut BytesMut, kind: u8, head: &[u8], body: &[u8]| {
+            out.extend_from_slice(&[kind]);
+            out.extend_from_slice(&((head.len() + body.len()) as u32).to_be_bytes());
+            out.extend_from_slice(head);
+            out.extend_from_slice(body);
+        };
+        if let Some(hello) = self.hello.take() {
+            frame(out, HELLO, &[], &hello);
+        }
+        while out.len() < limit {
+            if let Some(control) = self.control.pop_front() {
+                frame(out, CONTROL, &[], &control);
+            } else if let Some((request, mut data, last)) = self.bulk.pop_front() {
+                let part = data.split_to(data.len().min(PIECE));
+                let end = data.is_empty() && last;
+                let mut head = request.to_be_bytes().to_vec();
+                head.push(u8::from(end));
+                frame(out, BULK, &head, &part);
+                if !data.is_empty() {
+                    self.bulk.push_front((request, data, last));
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, buf: &mut BytesMut) {
+        while buf.len() >= 5 {
+            let len = u32::from_be_bytes([buf[1], buf[2], buf[3], buf[4]]) as usize;
+            if buf.len() < 5 + len {
+                return;
+            }
+            let kind = buf[0];
+            buf.advance(5);
+            let mut body = buf.split_to(len).freeze();
+            self.events.push_back(match kind {
+                HELLO => {
+                    let mut key = [0; 32];
+                    key.copy_from_slice(&body[..32]);
+                    self.up = true;
+                    let level = if body[32] == 1 {
+                        Level::ReadWrite
+                    } else {
+                        Level::ReadOnly
+                    };
+                    NetEvent::Up(PeerKey(key), level)
+                }
+                CONTROL => NetEvent::Control(body),
+                _ => {
+                    let (request, last) = (body.get_u32(), body.get_u8() == 1);
+                    NetEvent::Bulk(request, body, last)
+                }
+            });
+        }
+    }
+}
+
+/// One end's session.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// The product's.
+    Real(Box<Session>),
+    /// Without cryptography.
+    Plain(Plain),
+}
+
+/// What an end says about itself.
+#[derive(Clone)]
+pub struct Identity {
+    /// The folder as this device takes part in it.
+    pub folder: SharedFolder,
+    /// Its public key.
+    pub key: PeerKey,
+    /// What it may do.
+    pub level: Level,
+    /// One for each start of the node.
+    pub boot: u64,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An end of a new connection.
+    pub fn new(
+        real: bool,
+        id: &Identity,
+        dials: bool,
+        entropy: [u8; 32],
+        now: Duration,
+    ) -> Option<Self> {
+        if !real {
+            return Some(Self::Plain(Plain::new(id.key, id.level)));
+        }
+        let hello = Hello::new("simulated", id.boot, 0);
+        let (config, entropy) = (session::Config::default(), Entropy::new(entropy));
+        let folder = Arc::clone(&id.folder);
+        let session = if dials {
+            Session::initiate(folder, hello, config, entropy, now).ok()?
+        } else {
+            let gate = Arc::new(Gate::new(vec![folder]).ok()?);
+            Session::accept(gate, hello, config, entropy, now)
+        };
+        Some(Self::Real(Box::new(session)))
+    }
+
+    /// Queues a control message.
+    pub fn send_control(&mut self, message: Bytes) -> bool {
+        match self {
+            Self::Real(session) => session.send_control(message).is_ok(),
+            Self::Plain(plain) => {
+                plain.control.push_back(message);
+                true
+            }
+        }
+    }
+
+    /// Queues bytes of an answer.
+    pub fn send_bulk(&mut self, request: u32, data: Bytes, last: bool) -> bool {
+        match self {
+            Self::Real(session) => session.send_bulk(request, data, last).is_ok(),
+            Self::Plain(plain) => {
+                plain.bulk.push_back((request, data, last));
+                true
+            }
+        }
+    }
+
+    /// Takes an answer back.
+    pub fn cancel_bulk(&mut self, request: u32) {
+        match self {
+            Self::Real(session) => session.cancel_bulk(request),
+            Self::Plain(plain) => plain.bulk.retain(|(r, ..)| *r != request),
+        }
+    }
+
+    /// Bytes for the wire.
+    pub fn transmit(&mut self, now: Duration, out: &mut BytesMut) {
+        match self {
+            Self::Real(session) => session.poll_transmit(now, out, PIECE),
+            Self::Plain(plain) => plain.transmit(out, PIECE),
+        }
+    }
+
+    /// Bytes from the wire.
+    pub fn handle(&mut self, buf: &mut BytesMut, now: Duration) {
+        match self {
+            Self::Real(session) => {
+                // What is wrong is an event as well.
+                let _ = session.handle_bytes(buf, now);
+            }
+            Self::Plain(plain) => plain.handle(buf),
+        }
+    }
+
+    /// What happened.
+    pub fn event(&mut self) -> Option<NetEvent> {
+        match self {
+            Self::Plain(plain) => plain.events.pop_front(),
+            Self::Real(session) => loop {
+                return Some(match session.poll_event()? {
+                    Event::Established(e) => NetEvent::Up(PeerKey(e.peer_static), e.level),
+                    Event::Control(bytes) => NetEvent::Control(bytes),
+                    Event::Bulk {
+                        request,
+                        data,
+                        last,
+                    } => NetEvent::Bulk(request, data, last),
+                    Event::BulkDrained => continue,
+                    Event::Closed(reason) => NetEvent::Closed(reason.to_string()),
+                });
+            },
+        }
+    }
+
+    /// When it wants to be called.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Real(session) => session.next_timeout(),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// Calls it.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if let Self::Real(session) = self {
+            session.handle_timeout(now);
+        }
+    }
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub struct End {
+    /// The node's run that it belongs to.
+    pub run: u64,
+    /// Its session.
+    pub endpoint: Endpoint,
+    /// The engine's name for it, once it stands.
+    pub session: Option<SessionId>,
+    /// Bytes received and not understood yet.
+    pub input: BytesMut,
+    /// Answers that are coming in, and how many objects of them have.
+    pub readers: BTreeMap<u32, (ObjectReader, usize)>,
+    /// The wire takes nothing before.
+    pub busy_until: Duration,
+    /// When what was sent last arrives: nothing overtakes it.
+    pub arrives: Duration,
+    /// A call to send is due already.
+    pub pumping: bool,
+    /// When its session's timer is due.
+    pub timer: Option<Duration>,
+}
+
+impl End {
+    /// An end at its beginning.
+    pub fn new(run: u64, endpoint: Endpoint) -> Self {
+        Self {
+            run,
+            endpoint,
+            session: None,
+            input: BytesMut::new(),
+            readers: BTreeMap::new(),
+            busy_until: Duration::ZERO,
+            arrives: Duration::ZERO,
+            pumping: false,
+            timer: None,
+        }
+    }
+}
+
+/// A connection: an end at either node, in the order of the pair.
+#[derive(Debug)]
+pub struct Conn {
+    /// Never used twice.
+    pub id: u64,
+    /// Both ends.
+    pub ends: [End; 2],
+}
+
+/// The way between two nodes.
+#[derive(Debug)]
+pub struct Link {
+    /// Whether anything gets through.
+    pub up: bool,
+    /// Time that every byte takes.
+    pub latency: Duration,
+    /// At most this much more, in milliseconds.
+    pub jitter_ms: u64,
+    /// Bytes a second.
+    pub width: u64,
+    /// The connection, if there is one.
+    pub conn: Option<Conn>,
+    /// Somebody is about to dial.
+    pub dialing: bool,
+}
+
+impl Link {
+    /// How long `len` bytes occupy the wire.
+    pub fn takes(&self, len: usize) -> Duration {
+        Duration::from_nanos((len as u64).saturating_mul(1_000_000_000) / self.width.max(1))
+    }
+}
+
+/// Which end of a pair a node is.
+pub fn side_of(pair: Pair, node: usize) -> usize {
+    usize::from(pair.1 == node)
+}
+
+/// The node at an end of a pair.
+pub fn node_at(pair: Pair, side: usize) -> usize {
+    if side == 0 { pair.0 } else { pair.1 }
+}
+
+/// The pair of two nodes.
+pub fn pair(a: usize, b: usize) -> Pair {
+    (a.min(b), a.max(b))
+}

@@ -1,0 +1,464 @@
+//! What must always hold, and what must hold once everything is quiet.
+//!
+//! Contents are unique, so each can be followed. What is checked, with the names used in failures:
+//!
+//! - **torn** (after each change of a disk by the daemon): every file shows bytes that a person wrote as a whole.
+//! - **read-only** (likewise): a content that was only ever written on a read-only node stands nowhere else.
+//! - **lost** (at rest): a content that a person wrote, and of which no person ever destroyed a copy on a
+//!   read-write node, stands in the tree, under its name or as a conflict copy. The archive isn't enough,
+//!   because nobody decided against the content. Contents written on a read-only node must still be on
+//!   that node, be it below `.sync`. This errs on the side of silence: if one of two people
+//!   destroys a copy then nothing is demanded, and empty files are left out.
+//! - **apart** (at rest): all read-write nodes show the same tree: names, kinds, bytes, link texts, modes, and times
+//!   of files. A read-only node does too, except at, above and below paths that its own people changed.
+//! - **risen** (at rest): a file that a person deleted, whose content the node's durable index held at that path,
+//!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only in runs in which no
+//!   index was lost: a rebuilt index may bring a deleted file back.
+//! - **copies** (at rest): no conflict copy of a conflict copy, and none twice.
+//! - **index** (at rest): every index says of each path what the disk shows, and needs nothing.
+//! - **mirror** (at rest): where only one node's people did anything and no index was lost, all trees are that
+//!   node's, without any conflict copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync_core::{
+    chunk::ContentHash,
+    conflict::is_copy,
+    disk::{DiskKind, DiskStat},
+    index::{Index as _, MemIndex},
+    observe::same_stat,
+    path::RelPath,
+};
+use sync_store::fs::{
+    Disk as _, DiskDir as _, DiskFile as _, MemDisk, Node as DiskNode, NodeKind, Place,
+};
+
+use super::{
+    node::Node,
+    trace::Shown,
+    user::{Effect, contents, show_hash},
+};
+
+/// What is known of one content.
+#[derive(Debug, Clone, Default)]
+struct Content {
+    /// Nodes whose people wrote it.
+    authors: BTreeSet<usize>,
+    /// Times that somebody wrote it, moved it, or gave it time or mode.
+    handled: u32,
+    /// Somebody destroyed a copy of it on a read-write node, or anywhere if only read-only nodes had it.
+    destroyed: bool,
+}
+
+/// A file that was deleted and may not come back.
+#[derive(Debug, Clone)]
+struct Deleted {
+    path: Vec<u8>,
+    content: ContentHash,
+}
+
+/// The judge.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    contents: BTreeMap<ContentHash, Content>,
+    read_only: BTreeSet<usize>,
+    deleted: Vec<Deleted>,
+    /// Paths that people of read-only nodes changed.
+    local: BTreeMap<usize, BTreeSet<Vec<u8>>>,
+    /// Nodes whose people did anything.
+    busy: BTreeSet<usize>,
+    /// Some index was lost or rolled back.
+    pub index_lost: bool,
+    /// Files as last looked at, so that only changed ones are read.
+    seen: BTreeMap<usize, BTreeMap<Vec<u8>, DiskStat>>,
+}
+
+impl Oracle {
+    /// A judge of nodes of which these are read-only.
+    pub fn new(read_only: BTreeSet<usize>) -> Self {
+        Self {
+            read_only,
+            ..Self::default()
+        }
+    }
+
+    /// Somebody did something on a node. `index` is what the daemon there has durably, to say whether it
+    /// knew what was deleted.
+    pub fn user(&mut self, node: usize, effect: &Effect, index: &MemIndex) {
+        let local = self.read_only.contains(&node);
+        self.busy.insert(node);
+        for hash in &effect.created {
+            let content = self.contents.entry(*hash).or_default();
+            content.authors.insert(node);
+            content.handled += 1;
+        }
+        for hash in &effect.handled {
+            self.contents.entry(*hash).or_default().handled += 1;
+        }
+        for hash in &effect.destroyed {
+            let content = self.contents.entry(*hash).or_default();
+            let only_here = content.authors.iter().all(|n| self.read_only.contains(n));
+            content.destroyed |= !local || only_here;
+        }
+        if local {
+            self.local
+                .entry(node)
+                .or_default()
+                .extend(effect.paths.iter().cloned());
+            return;
+        }
+        let Some((path, content)) = &effect.deleted else {
+            return;
+        };
+        let Ok(rel) = RelPath::parse(path) else {
+            return;
+        };
+        let entry = index.backup().entry(&rel).ok().flatten();
+        let known = entry.is_some_and(|e| {
+            let held = e
+                .held
+                .as_ref()
+                .is_some_and(|h| h.kind() == Some(sync_core::entry::Kind::File));
+            held && e.want.is_none()
+                && e.content
+                    .is_some_and(|c| c.height == 0 && c.hash == *content)
+        });
+        if known {
+            self.deleted.push(Deleted {
+                path: path.clone(),
+                content: *content,
+            });
+        }
+    }
+
+    /// All contents on this disk may go away with it.
+    pub fn forgive(&mut self, disk: &MemDisk) {
+        for hash in contents(&disk.snapshot()) {
+            self.contents.entry(hash).or_default().destroyed = true;
+        }
+    }
+
+    /// Looks at what the daemon did to a disk.
+    ///
+    /// # Errors
+    ///
+    /// What must never be.
+    pub fn step(&mut self, node: &Node) -> Result<(), String> {
+        let mut now = BTreeMap::new();
+        if walk(&node.disk, None, &mut now).is_none() {
+            return Ok(());
+        }
+        let before = self.seen.remove(&node.number).unwrap_or_default();
+        let mut result = Ok(());
+        for (path, stat) in &now {
+            if stat.kind == DiskKind::File && !before.get(path).is_some_and(|s| same_stat(s, stat))
+            {
+                result = result.and_then(|()| self.check_file(node, path));
+            }
+        }
+        self.seen.insert(node.number, now);
+        result
+    }
+
+    fn check_file(&self, node: &Node, path: &[u8]) -> Result<(), String> {
+        let Ok(bytes) = node.disk.user_read(path) else {
+            return Ok(());
+        };
+        let hash = ContentHash::chunk(&bytes);
+        let (number, shown, name) = (node.number, Shown(path), show_hash(&hash));
+        let Some(content) = self.contents.get(&hash) else {
+            return Err(format!(
+                "torn: node {number} shows {shown} with {} bytes ({name}) that nobody wrote",
+                bytes.len()
+            ));
+        };
+        let foreign = !content.authors.is_empty()
+            && content
+                .authors
+                .iter()
+                .all(|n| self.read_only.contains(n) && *n != number);
+        if foreign && !bytes.is_empty() {
+            return Err(format!(
+                "read-only: node {number} shows {shown} ({name}), written on a read-only node"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Judges a cluster at rest.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that isn't as it must be.
+    pub fn judge(&self, nodes: &[Node]) -> Result<(), String> {
+        let trees: Vec<_> = nodes.iter().map(|n| n.disk.snapshot()).collect();
+        self.together(nodes, &trees)?;
+        self.nothing_lost(nodes, &trees)?;
+        self.nothing_risen(nodes, &trees)?;
+        for (node, tree) in nodes.iter().zip(&trees) {
+            copies(node, tree)?;
+            index_fits(node)?;
+        }
+        self.mirror(nodes, &trees)
+    }
+
+    fn together(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
+        let Some(first) = nodes.iter().position(Node::can_write) else {
+            return Ok(());
+        };
+        for (node, tree) in nodes.iter().zip(trees) {
+            let local = self.local.get(&node.number);
+            let paths: BTreeSet<_> = tree.keys().chain(trees[first].keys()).collect();
+            for path in paths {
+                let (a, b) = (trees[first].get(path), tree.get(path));
+                if same(a, b) || local.is_some_and(|l| l.iter().any(|p| related(p, path))) {
+                    continue;
+                }
+                return Err(format!(
+                    "apart: {} is {} on node {} and {} on node {}",
+                    Shown(path),
+                    show(a),
+                    nodes[first].number,
+                    show(b),
+                    node.number
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing_lost(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
+        let mut shared = BTreeSet::new();
+        let mut own = BTreeMap::new();
+        for (node, tree) in nodes.iter().zip(trees) {
+            if node.can_write() {
+                shared.extend(contents(tree));
+            } else {
+                own.insert(node.number, contents(&node.disk.snapshot_below("")));
+            }
+        }
+        let empty = ContentHash::chunk(b"");
+        for (hash, content) in &self.contents {
+            if content.destroyed || *hash == empty || content.authors.is_empty() {
+                continue;
+            }
+            let writer = content.authors.iter().any(|n| !self.read_only.contains(n));
+            let there = if writer {
+                shared.contains(hash)
+            } else {
+                content
+                    .authors
+                    .iter()
+                    .any(|n| own.get(n).is_some_and(|all| all.contains(hash)))
+            };
+            if !there {
+                let where_else: Vec<_> = nodes
+                    .iter()
+                    .flat_map(|n| {
+                        n.disk
+                            .snapshot_below("")
+                            .into_iter()
+                            .map(move |f| (n.number, f))
+                    })
+                    .filter(|(_, (_, f))| ContentHash::chunk(&f.bytes) == *hash)
+                    .map(|(n, (p, _))| format!("node {n} {}", Shown(&p)))
+                    .collect();
+                return Err(format!(
+                    "lost: content {} written on nodes {:?} stands in no tree (found: {where_else:?})",
+                    show_hash(hash),
+                    content.authors
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing_risen(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
+        if self.index_lost {
+            return Ok(());
+        }
+        for deleted in &self.deleted {
+            if self
+                .contents
+                .get(&deleted.content)
+                .is_none_or(|c| c.handled != 1)
+            {
+                continue;
+            }
+            for (node, tree) in nodes.iter().zip(trees) {
+                let now = tree.get(&deleted.path).filter(|n| n.kind == NodeKind::File);
+                if now.is_some_and(|n| ContentHash::chunk(&n.bytes) == deleted.content) {
+                    let (path, number) = (Shown(&deleted.path), node.number);
+                    return Err(format!(
+                        "risen: {path} was deleted and stands on node {number}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mirror(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
+        let [only] = self.busy.iter().copied().collect::<Vec<_>>()[..] else {
+            return Ok(());
+        };
+        if self.index_lost || self.read_only.contains(&only) {
+            return Ok(());
+        }
+        let copy = |path: &&Vec<u8>| RelPath::parse(path).is_ok_and(|p| is_copy(&p));
+        for (node, tree) in nodes.iter().zip(trees) {
+            if let Some(path) = tree.keys().find(copy) {
+                let (path, number) = (Shown(path), node.number);
+                return Err(format!(
+                    "mirror: one writer and yet the conflict copy {path} on node {number}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Tree = BTreeMap<Vec<u8>, DiskNode>;
+
+/// All stats in a tree, without `.sync`; `None` if the disk doesn't answer.
+fn walk(
+    disk: &MemDisk,
+    dir: Option<&RelPath>,
+    into: &mut BTreeMap<Vec<u8>, DiskStat>,
+) -> Option<()> {
+    let open = disk.open_dir(dir.map_or(Place::Root, Place::User)).ok()?;
+    for name in open.names().ok()?.iter() {
+        let stat = open.stat(name).ok()??;
+        let path = match dir {
+            Some(dir) => dir.join(name).ok()?,
+            None => RelPath::parse(name).ok()?,
+        };
+        into.insert(path.as_bytes().to_vec(), stat);
+        if stat.kind == DiskKind::Dir {
+            walk(disk, Some(&path), into)?;
+        }
+    }
+    Some(())
+}
+
+fn same(a: Option<&DiskNode>, b: Option<&DiskNode>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
+        return a.is_none() && b.is_none();
+    };
+    a.kind == b.kind
+        && a.bytes == b.bytes
+        && match a.kind {
+            NodeKind::File => a.mode == b.mode && a.mtime_ns == b.mtime_ns,
+            NodeKind::Dir => a.mode == b.mode,
+            _ => true,
+        }
+}
+
+fn show(node: Option<&DiskNode>) -> String {
+    let Some(node) = node else {
+        return "missing".into();
+    };
+    match node.kind {
+        NodeKind::File => {
+            let hash = show_hash(&ContentHash::chunk(&node.bytes));
+            format!(
+                "file {hash} of {} bytes, mode {:o}, time {}",
+                node.bytes.len(),
+                node.mode,
+                node.mtime_ns
+            )
+        }
+        NodeKind::Symlink => format!("a link to {}", Shown(&node.bytes)),
+        kind => format!("{kind:?} of mode {:o}", node.mode),
+    }
+}
+
+/// Whether two paths are the same, or one is above the other.
+fn related(a: &[u8], b: &[u8]) -> bool {
+    let above = |a: &[u8], b: &[u8]| b.starts_with(a) && b.get(a.len()) == Some(&b'/');
+    a == b || above(a, b) || above(b, a)
+}
+
+fn copies(node: &Node, tree: &Tree) -> Result<(), String> {
+    let mut made = BTreeSet::new();
+    for (path, file) in tree.iter().filter(|(_, f)| f.kind == NodeKind::File) {
+        let Some(at) = find(path, b" (conflict ") else {
+            continue;
+        };
+        if find(&path[at + 1..], b" (conflict ").is_some() {
+            return Err(format!(
+                "copies: {} on node {} is a copy of a copy",
+                Shown(path),
+                node.number
+            ));
+        }
+        if !file.bytes.is_empty()
+            && !made.insert((path[..at].to_vec(), ContentHash::chunk(&file.bytes)))
+        {
+            return Err(format!(
+                "copies: {} on node {} was made twice",
+                Shown(path),
+                node.number
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn find(all: &[u8], part: &[u8]) -> Option<usize> {
+    all.windows(part.len()).position(|w| w == part)
+}
+
+fn index_fits(node: &Node) -> Result<(), String> {
+    let number = node.number;
+    let mut disk = BTreeMap::new();
+    if walk(&node.disk, None, &mut disk).is_none() {
+        return Err(format!("index: the disk of node {number} can't be read"));
+    }
+    let entries = node
+        .index
+        .entries_after(None, usize::MAX)
+        .map_err(|e| e.to_string())?;
+    for (path, entry) in entries {
+        let (known, there) = (entry.stat, disk.remove(path.as_bytes()));
+        let fits = match (known, there) {
+            (Some(a), Some(b)) => same_stat(&a, &b),
+            (None, None) => true,
+            _ => false,
+        };
+        if !fits {
+            return Err(format!(
+                "index: node {number} knows {path:?} as {known:?}, disk {there:?}"
+            ));
+        }
+        if let Some(DiskStat {
+            kind: DiskKind::File,
+            ..
+        }) = known
+            && let Some(content) = entry.content.filter(|c| c.height == 0)
+        {
+            let bytes = read(&node.disk, &path).unwrap_or_default();
+            if ContentHash::chunk(&bytes) != content.hash && !bytes.is_empty() {
+                return Err(format!(
+                    "index: node {number} knows another content of {path:?}"
+                ));
+            }
+        }
+    }
+    if let Some((path, _)) = disk.first_key_value() {
+        return Err(format!("index: node {number} doesn't know {}", Shown(path)));
+    }
+    let need = node.index.totals().map_err(|e| e.to_string())?.need;
+    if need.files + need.deletes > 0 {
+        return Err(format!("index: node {number} still needs {need:?}"));
+    }
+    Ok(())
+}
+
+fn read(disk: &MemDisk, path: &RelPath) -> Option<Vec<u8>> {
+    let file = disk.open(Place::User(path)).ok()?;
+    let mut bytes = vec![0; file.stat().ok()?.size as usize];
+    let got = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(got);
+    Some(bytes)
+}

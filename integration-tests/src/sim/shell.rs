@@ -1,0 +1,260 @@
+//! Carrying out what an engine asks for: the part that actors and threads have in the daemon.
+//!
+//! Each piece of work happens at one moment of virtual time; what it tells the engine comes later, in pieces,
+//! so that people and peers act in between.
+
+use std::{sync::atomic::AtomicBool, time::Duration};
+
+use bytes::Bytes;
+use sync_core::{
+    disk::{Outcome, ScanItem},
+    engine::{Input, Output, ScanWhat},
+    ids::{Generation, ReplicaId, SessionId},
+    index::{Index as _, MemIndex},
+    manifest::{ChunkRef, ContentRoot},
+    message::{ObjectId, ObjectKind},
+    path::RelPath,
+};
+use sync_store::{
+    fs::{MemDisk, Place},
+    scan::{ScanEvent, Scanner},
+    temps::Temps,
+};
+
+use super::{node::Node, rng::Rng};
+
+/// What a piece of work came to.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What the engine is told, and how much later.
+    pub inputs: Vec<(Duration, Input)>,
+    /// An answer for a peer, and whether an object of it is a chunk.
+    pub answer: Option<(SessionId, u32, Vec<(Option<Bytes>, bool)>)>,
+    /// The machine died over it.
+    pub died: bool,
+}
+
+/// Does one piece of work on a node that is up.
+pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64>) -> Done {
+    let mut rng = node.rng.fork();
+    let mut done = Done::default();
+    match output {
+        Output::Scan { scan, what } => scan_disk(node, scan, &what, now, &mut rng, &mut done),
+        Output::Apply { group, actions } => {
+            node.disk.set_crash_point(crash_at);
+            let outcomes = match &node.live {
+                Some(live) => node.on_disk(now, || live.applier.apply(actions)),
+                None => Vec::new(),
+            };
+            done.died = node.disk.is_dead();
+            node.disk.set_crash_point(None);
+            let after = node.rng.millis(0, node.slow_ms);
+            done.inputs
+                .push((after, Input::Applied { group, outcomes }));
+        }
+        Output::Flush { flush } => {
+            let error = node.index.flush().err().map(|e| e.to_string());
+            done.inputs
+                .push((rng.millis(0, 5), Input::Flushed { flush, error }));
+        }
+        Output::Reserve { counters, seqs } => {
+            node.durable.counters = node.durable.counters.max(counters);
+            node.durable.seqs = node.durable.seqs.max(seqs);
+            done.inputs
+                .push((rng.millis(0, 5), Input::Reserved { counters, seqs }));
+        }
+        Output::NewReplica => {
+            let replica = ReplicaId(rng.next() | 1);
+            let start = node.durable.counters;
+            node.durable.replica = replica;
+            node.durable.counters += 1 << 21;
+            let (counters, numbering) = (start..node.durable.counters, Generation(rng.next()));
+            let input = Input::NewReplica {
+                replica,
+                counters,
+                numbering,
+            };
+            done.inputs.push((rng.millis(0, 5), input));
+        }
+        Output::CheckTemp {
+            content,
+            size,
+            chunks,
+        } => {
+            let Some(live) = &node.live else { return done };
+            let have = node.on_disk(now, || live.temps.check(&content, size, &chunks));
+            let have = have.unwrap_or_else(|_| vec![false; chunks.len()]);
+            done.inputs
+                .push((rng.millis(0, 5), Input::TempChecked { content, have }));
+        }
+        Output::CopyLocal {
+            content,
+            size,
+            chunks,
+        } => {
+            let Some(live) = &node.live else { return done };
+            let results = node.on_disk(now, || {
+                let copy = |(index, offset, chunk): &(u32, u64, ChunkRef)| {
+                    (
+                        *index,
+                        copy_local(&node.index, &live.temps, &content, size, *offset, chunk),
+                    )
+                };
+                chunks.iter().map(copy).collect()
+            });
+            done.inputs
+                .push((rng.millis(0, 5), Input::CopiedLocal { content, results }));
+        }
+        Output::Write {
+            content,
+            size,
+            offset,
+            index,
+            hash,
+            bytes,
+        } => {
+            let Some(live) = &node.live else { return done };
+            let written = node.on_disk(now, || {
+                live.temps
+                    .write_chunk(&content, size, offset, &hash, &bytes)
+            });
+            let (ok, full) = match written {
+                Ok(ok) => (ok, None),
+                Err(e) => (false, Some(e.to_string())),
+            };
+            done.inputs.push((
+                rng.millis(0, 10),
+                Input::Written {
+                    content,
+                    index,
+                    ok,
+                    full,
+                },
+            ));
+        }
+        Output::DropTemp { content } => {
+            if let Some(live) = &node.live {
+                // What can't be removed now is swept one day.
+                let _ = node.on_disk(now, || live.temps.discard(&content));
+            }
+        }
+        Output::Serve {
+            session,
+            request,
+            objects,
+        } => {
+            serve(node, session, request, &objects, now, &mut done);
+        }
+        Output::Send { .. }
+        | Output::StopServing { .. }
+        | Output::Ban { .. }
+        | Output::Event(_)
+        | Output::IndexFailed(_) => {}
+    }
+    done
+}
+
+fn serve(
+    node: &Node,
+    session: SessionId,
+    request: u32,
+    ids: &[ObjectId],
+    now: Duration,
+    done: &mut Done,
+) {
+    let Some(live) = &node.live else { return };
+    let Ok(found) = node.on_disk(now, || live.chunks.read(ids)) else {
+        return;
+    };
+    if !found.suspects.is_empty() {
+        done.inputs
+            .push((Duration::from_millis(1), Input::Dirty(found.suspects)));
+    }
+    let chunks = ids.iter().map(|id| id.kind == ObjectKind::Chunk);
+    done.answer = Some((
+        session,
+        request,
+        found.objects.into_iter().zip(chunks).collect(),
+    ));
+}
+
+fn copy_local(
+    index: &MemIndex,
+    temps: &Temps<MemDisk>,
+    content: &ContentRoot,
+    size: u64,
+    offset: u64,
+    chunk: &ChunkRef,
+) -> bool {
+    let place = index.chunk_place(&chunk.hash).ok().flatten();
+    let (source, from) = match place {
+        Some(place) => (place.content, place.offset),
+        None => (ContentRoot::single(chunk.hash), 0),
+    };
+    let paths = index.with_content(&source, 4).unwrap_or_default();
+    paths.iter().any(|path| {
+        let place = Place::User(path);
+        temps
+            .copy_chunk(content, size, offset, chunk, place, from)
+            .unwrap_or(false)
+    })
+}
+
+fn scan_disk(
+    node: &Node,
+    scan: u64,
+    what: &ScanWhat,
+    now: Duration,
+    rng: &mut Rng,
+    done: &mut Done,
+) {
+    let Some(live) = &node.live else { return };
+    let scanner: &Scanner<MemDisk, MemIndex> = &live.scanner;
+    let mut items: Vec<ScanItem> = Vec::new();
+    let mut skipped = Vec::new();
+    let mut sink = |event: ScanEvent| match event {
+        ScanEvent::Items(more) => items.extend(more),
+        ScanEvent::Skipped { path, reason } => skipped.push((path, reason.to_string())),
+    };
+    let cancel = AtomicBool::new(false);
+    let result = node.on_disk(now, || match what {
+        ScanWhat::All => scanner.scan_all(&mut sink, &cancel),
+        ScanWhat::Paths(paths) => scanner.scan_paths(paths, &mut sink, &cancel),
+    });
+    let mut at = Duration::ZERO;
+    while !items.is_empty() {
+        let rest = items.split_off(items.len().min(1 + rng.below(12) as usize));
+        let wait = if rng.chance(5) { 800 } else { node.slow_ms };
+        at += rng.millis(0, wait);
+        done.inputs.push((
+            at,
+            Input::Scanned {
+                scan,
+                items: std::mem::replace(&mut items, rest),
+            },
+        ));
+    }
+    at += rng.millis(0, node.slow_ms);
+    let error = result.err().map(|e| e.to_string());
+    done.inputs.push((
+        at,
+        Input::ScanDone {
+            scan,
+            skipped,
+            error,
+        },
+    ));
+}
+
+/// Whether an outcome says that the disk was changed.
+pub fn changed(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|o| matches!(o, Outcome::Done { .. }))
+}
+
+/// The paths that can be synced among these.
+pub fn rel_paths<'a>(paths: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<RelPath> {
+    paths
+        .into_iter()
+        .filter_map(|p| RelPath::parse(p).ok())
+        .collect()
+}

@@ -1,0 +1,384 @@
+//! The simulation's half that has to do with links: dialling, bytes on their way, sessions' events.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use sync_core::{
+    engine::Input,
+    ids::SessionId,
+    message::{Message, object_head},
+};
+
+use super::{
+    Event, Simulation,
+    net::{Conn, End, Endpoint, NetEvent, Pair, node_at, side_of},
+};
+
+impl Simulation {
+    /// Lets a node look for all the others.
+    pub(crate) fn dial_all(&mut self, number: usize) {
+        let pairs: Vec<_> = self
+            .links
+            .keys()
+            .copied()
+            .filter(|p| p.0 == number || p.1 == number)
+            .collect();
+        for pair in pairs {
+            self.maybe_dial(pair);
+        }
+    }
+
+    /// Plans a connection, if both nodes are up and have none.
+    pub(crate) fn maybe_dial(&mut self, pair: Pair) {
+        let both = self.nodes[pair.0].live.is_some() && self.nodes[pair.1].live.is_some();
+        let Some(link) = self.links.get_mut(&pair) else {
+            return;
+        };
+        if both && link.up && link.conn.is_none() && !link.dialing {
+            link.dialing = true;
+            let after = self.rng.millis(20, 1_500);
+            self.heap.push(self.now + after, Event::Dial(pair));
+        }
+    }
+
+    pub(crate) fn dial(&mut self, pair: Pair) {
+        let both = self.nodes[pair.0].live.is_some() && self.nodes[pair.1].live.is_some();
+        let Some(link) = self.links.get_mut(&pair) else {
+            return;
+        };
+        link.dialing = false;
+        if !both || !link.up || link.conn.is_some() {
+            return;
+        }
+        let dialler = self.rng.below(2) as usize;
+        let mut end = |side: usize| {
+            let node = &self.nodes[node_at(pair, side)];
+            let mut id = node.id.clone();
+            id.boot = node.run;
+            let mono = node.now(self.now).mono;
+            let entropy = self.rng.array();
+            let endpoint = Endpoint::new(self.real, &id, side == dialler, entropy, mono)?;
+            Some(End::new(node.run, endpoint))
+        };
+        let (Some(a), Some(b)) = (end(0), end(1)) else {
+            return self.fail("a session can't begin".into());
+        };
+        let id = self.next_conn;
+        self.next_conn += 1;
+        link.conn = Some(Conn { id, ends: [a, b] });
+        self.trace.step(self.now, pair.0, "dial", &[pair.1 as u8]);
+        self.trace.line(self.now, pair.0, || {
+            format!("connection {id} with n{}", pair.1)
+        });
+        for side in 0..2 {
+            self.kick(pair, side);
+            self.set_timer(pair, side);
+        }
+    }
+
+    /// The connection breaks: what is on its way is lost, and either side notices some time later.
+    pub(crate) fn break_conn(&mut self, pair: Pair) {
+        let Some(conn) = self.links.get_mut(&pair).and_then(|l| l.conn.take()) else {
+            return;
+        };
+        self.trace.step(self.now, pair.0, "break", &[pair.1 as u8]);
+        self.trace.line(self.now, pair.0, || {
+            format!("connection {} with n{} broke", conn.id, pair.1)
+        });
+        for (side, end) in conn.ends.iter().enumerate() {
+            let node = node_at(pair, side);
+            if let Some(session) = end.session {
+                let after = self.rng.millis(0, 3_000);
+                self.heap
+                    .push(self.now + after, Event::Down(node, end.run, session));
+            }
+        }
+        self.maybe_dial(pair);
+    }
+
+    /// An engine learns that a session is gone.
+    pub(crate) fn peer_down(&mut self, number: usize, session: SessionId) {
+        let Some(live) = &mut self.nodes[number].live else {
+            return;
+        };
+        if live.sessions.remove(&session).is_some() {
+            self.tell(number, Input::PeerDown { session });
+        }
+    }
+
+    fn end(&mut self, pair: Pair, conn: u64, side: usize) -> Option<&mut End> {
+        let conn = self
+            .links
+            .get_mut(&pair)?
+            .conn
+            .as_mut()
+            .filter(|c| c.id == conn)?;
+        conn.ends.get_mut(side)
+    }
+
+    fn conn_of(&self, pair: Pair) -> Option<u64> {
+        Some(self.links.get(&pair)?.conn.as_ref()?.id)
+    }
+
+    /// There may be something to send.
+    fn kick(&mut self, pair: Pair, side: usize) {
+        let Some(id) = self.conn_of(pair) else { return };
+        let now = self.now;
+        let Some(end) = self.end(pair, id, side).filter(|end| !end.pumping) else {
+            return;
+        };
+        end.pumping = true;
+        let at = end.busy_until.max(now);
+        self.heap.push(at, Event::Pump(pair, id, side));
+    }
+
+    fn set_timer(&mut self, pair: Pair, side: usize) {
+        let Some(id) = self.conn_of(pair) else { return };
+        let (boot, now) = (self.nodes[node_at(pair, side)].boot, self.now);
+        let Some(end) = self.end(pair, id, side) else {
+            return;
+        };
+        let Some(at) = end.endpoint.next_timeout() else {
+            return;
+        };
+        let at = (boot + at).max(now + Duration::from_millis(1));
+        if end.timer.is_none_or(|due| at < due || due < now) {
+            end.timer = Some(at);
+            self.heap.push(at, Event::Timer(pair, id, side));
+        }
+    }
+
+    pub(crate) fn timer(&mut self, pair: Pair, conn: u64, side: usize) {
+        let mono = self.nodes[node_at(pair, side)].now(self.now).mono;
+        let now = self.now;
+        let Some(end) = self.end(pair, conn, side) else {
+            return;
+        };
+        if end.timer != Some(now) {
+            return;
+        }
+        end.timer = None;
+        end.endpoint.handle_timeout(mono);
+        self.session_events(pair, conn, side);
+    }
+
+    pub(crate) fn pump(&mut self, pair: Pair, conn: u64, side: usize) {
+        let (now, mono) = (self.now, self.nodes[node_at(pair, side)].now(self.now).mono);
+        let Some(link) = self.links.get(&pair) else {
+            return;
+        };
+        let (latency, jitter, width) = (link.latency, link.jitter_ms, link.width);
+        let jitter = self.rng.millis(0, jitter);
+        let Some(end) = self.end(pair, conn, side) else {
+            return;
+        };
+        end.pumping = false;
+        let mut out = BytesMut::new();
+        end.endpoint.transmit(mono, &mut out);
+        if out.is_empty() {
+            return self.session_events(pair, conn, side);
+        }
+        let takes = Duration::from_nanos(out.len() as u64 * 1_000_000_000 / width.max(1));
+        end.busy_until = now + takes;
+        end.arrives = end.arrives.max(end.busy_until + latency + jitter);
+        end.pumping = true;
+        let (again, arrives) = (end.busy_until, end.arrives);
+        self.totals.wire_bytes += out.len() as u64;
+        self.heap
+            .push(arrives, Event::Arrive(pair, conn, 1 - side, out.freeze()));
+        self.heap.push(again, Event::Pump(pair, conn, side));
+        self.session_events(pair, conn, side);
+    }
+
+    pub(crate) fn arrive(&mut self, pair: Pair, conn: u64, side: usize, bytes: &Bytes) {
+        let mono = self.nodes[node_at(pair, side)].now(self.now).mono;
+        let Some(end) = self.end(pair, conn, side) else {
+            return;
+        };
+        end.input.extend_from_slice(bytes);
+        end.endpoint.handle(&mut end.input, mono);
+        let node = node_at(pair, side);
+        self.trace.step(
+            self.now,
+            node,
+            "arrive",
+            &(bytes.len() as u64).to_le_bytes(),
+        );
+        self.session_events(pair, conn, side);
+        self.kick(pair, side);
+    }
+
+    fn session_events(&mut self, pair: Pair, conn: u64, side: usize) {
+        let number = node_at(pair, side);
+        while let Some(event) = self
+            .end(pair, conn, side)
+            .and_then(|end| end.endpoint.event())
+        {
+            match event {
+                NetEvent::Up(peer, level) => {
+                    let Some(live) = &mut self.nodes[number].live else {
+                        return;
+                    };
+                    let old: Vec<_> = live
+                        .sessions
+                        .iter()
+                        .filter(|(_, (p, _))| *p == pair)
+                        .map(|(s, _)| *s)
+                        .collect();
+                    for session in old {
+                        self.peer_down(number, session);
+                    }
+                    let node = &mut self.nodes[number];
+                    let session = SessionId(node.next_session);
+                    node.next_session += 1;
+                    let Some(live) = &mut node.live else { return };
+                    live.sessions.insert(session, (pair, conn));
+                    if let Some(end) = self.end(pair, conn, side) {
+                        end.session = Some(session);
+                    }
+                    self.tell(
+                        number,
+                        Input::PeerUp {
+                            session,
+                            peer,
+                            level,
+                        },
+                    );
+                }
+                NetEvent::Control(bytes) => {
+                    let Some(session) = self.end(pair, conn, side).and_then(|e| e.session) else {
+                        continue;
+                    };
+                    match Message::decode(&bytes) {
+                        Ok(message) => self.tell(number, Input::Message { session, message }),
+                        Err(e) => self.fail(format!("node {number} can't read a message: {e}")),
+                    }
+                }
+                NetEvent::Bulk(request, data, last) => {
+                    self.bulk(pair, conn, side, request, &data, last);
+                }
+                NetEvent::Closed(why) => {
+                    let now = self.now;
+                    self.trace
+                        .line(now, number, || format!("session {conn} closed: {why}"));
+                    self.break_conn(pair);
+                    return;
+                }
+            }
+        }
+        self.set_timer(pair, side);
+    }
+
+    fn bulk(&mut self, pair: Pair, conn: u64, side: usize, request: u32, data: &Bytes, last: bool) {
+        let number = node_at(pair, side);
+        let Some(end) = self.end(pair, conn, side) else {
+            return;
+        };
+        let Some(session) = end.session else { return };
+        let (reader, count) = end.readers.entry(request).or_default();
+        reader.push(data);
+        let mut objects = Vec::new();
+        let mut wrong = None;
+        loop {
+            match reader.next_object() {
+                Ok(Some(object)) => {
+                    objects.push((*count, object));
+                    *count += 1;
+                }
+                Ok(None) => break,
+                Err(e) => {
+                    wrong = Some(e.to_string());
+                    break;
+                }
+            }
+        }
+        if last {
+            end.readers.remove(&request);
+        }
+        if let Some(e) = wrong {
+            return self.fail(format!("node {number} can't read an answer: {e}"));
+        }
+        for (index, object) in objects {
+            self.tell(
+                number,
+                Input::Object {
+                    session,
+                    request,
+                    index,
+                    object,
+                },
+            );
+        }
+    }
+
+    /// The connection of a session, if it still stands.
+    fn session_end(&mut self, number: usize, session: SessionId) -> Option<(Pair, u64, usize)> {
+        let (pair, conn) = *self.nodes[number].live.as_ref()?.sessions.get(&session)?;
+        let side = side_of(pair, number);
+        self.end(pair, conn, side)?;
+        Some((pair, conn, side))
+    }
+
+    /// Sends a control message; into the void, if the connection has broken.
+    pub(crate) fn send(&mut self, number: usize, session: SessionId, bytes: Bytes) {
+        let Some((pair, conn, side)) = self.session_end(number, session) else {
+            return;
+        };
+        let sent = self
+            .end(pair, conn, side)
+            .is_some_and(|end| end.endpoint.send_control(bytes));
+        if sent {
+            self.kick(pair, side);
+        }
+    }
+
+    /// Sends the objects of an answer.
+    pub(crate) fn answer(
+        &mut self,
+        number: usize,
+        session: SessionId,
+        request: u32,
+        objects: Vec<(Option<Bytes>, bool)>,
+    ) {
+        let cancelled = self.nodes[number].live.as_mut();
+        if cancelled.is_some_and(|live| live.cancelled.remove(&(session, request))) {
+            return;
+        }
+        let Some((pair, conn, side)) = self.session_end(number, session) else {
+            return;
+        };
+        let count = objects.len();
+        for (at, (object, is_chunk)) in objects.into_iter().enumerate() {
+            let last = at + 1 == count;
+            let head = Bytes::copy_from_slice(&object_head(object.as_ref()));
+            if let Some(bytes) = object.as_ref().filter(|_| is_chunk) {
+                self.totals.chunk_bytes += bytes.len() as u64;
+            }
+            let Some(end) = self.end(pair, conn, side) else {
+                return;
+            };
+            match object {
+                Some(bytes) if !bytes.is_empty() => {
+                    end.endpoint.send_bulk(request, head, false);
+                    end.endpoint.send_bulk(request, bytes, last);
+                }
+                _ => {
+                    end.endpoint.send_bulk(request, head, last);
+                }
+            }
+        }
+        self.kick(pair, side);
+    }
+
+    /// A peer took requests back.
+    pub(crate) fn stop_serving(&mut self, number: usize, session: SessionId, requests: &[u32]) {
+        let Some((pair, conn, side)) = self.session_end(number, session) else {
+            return;
+        };
+        if let Some(end) = self.end(pair, conn, side) {
+            for request in requests {
+                end.endpoint.cancel_bulk(*request);
+            }
+        }
+    }
+}

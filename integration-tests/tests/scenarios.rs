@@ -1,0 +1,534 @@
+//! Scenarios by hand: each says in its name what must be.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use integration_tests::sim::{Simulation, faults::Fault, user::Op};
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    integration_tests::sim::rng::Rng::new(seed).bytes(len)
+}
+
+/// The cluster stays as it is once it is quiet.
+fn done(mut sim: Simulation) {
+    sim.settle();
+    let report = sim.report();
+    assert_eq!(report.failure, None);
+}
+
+#[test]
+fn a_file_and_a_tree_go_everywhere() {
+    let mut sim = Simulation::started(1, 3, false);
+    sim.write(0, "a.txt", b"hello");
+    sim.write(1, "deep/er/b.bin", &noise(300_000, 1));
+    sim.must(2, &Op::Symlink(b"link".to_vec(), b"deep/er".to_vec()));
+    sim.must(0, &Op::Mkdir(b"empty".to_vec()));
+    sim.settle();
+    for node in 0..3 {
+        assert_eq!(sim.tree(node).len(), 6, "node {node}");
+        assert!(sim.copies(node).is_empty());
+    }
+    done(sim);
+}
+
+#[test]
+fn equal_content_that_lies_there_already_is_not_sent() {
+    let mut sim = Simulation::scripted(2, 3, false);
+    for node in 0..3 {
+        sim.write(node, "a.txt", b"the same everywhere");
+        sim.write(node, "d/big", &noise(400_000, 2));
+    }
+    sim.start_all();
+    sim.settle();
+    assert_eq!(sim.totals().chunk_bytes, 0);
+    assert!((0..3).all(|n| sim.copies(n).is_empty()));
+    done(sim);
+}
+
+#[test]
+fn equal_content_with_other_times_is_not_sent_either() {
+    let mut sim = Simulation::scripted(3, 2, false);
+    for node in 0..2 {
+        sim.write(node, "a.txt", b"the same");
+        sim.must(
+            node,
+            &Op::Touch(b"a.txt".to_vec(), 1_700_000_000_000_000_000 + node as i64),
+        );
+    }
+    sim.start_all();
+    sim.settle();
+    assert_eq!(sim.totals().chunk_bytes, 0);
+    assert!((0..2).all(|n| sim.copies(n).is_empty()));
+    done(sim);
+}
+
+#[test]
+fn an_edit_beats_a_deletion() {
+    for seed in 10..20 {
+        let mut sim = Simulation::started(seed, 2, false);
+        sim.write(0, "a.txt", b"first");
+        sim.settle();
+        sim.isolate(0);
+        sim.pause();
+        let (edits, deletes) = (seed as usize % 2, 1 - seed as usize % 2);
+        sim.write(edits, "a.txt", b"edited meanwhile");
+        sim.delete(deletes, "a.txt");
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        for node in 0..2 {
+            let files = sim.files(node);
+            assert_eq!(
+                files.get("a.txt").map(Vec::as_slice),
+                Some(&b"edited meanwhile"[..])
+            );
+            assert_eq!(files.len(), 1, "{:?}", files.keys());
+        }
+        done(sim);
+    }
+}
+
+#[test]
+fn a_deletion_of_what_nobody_edits_goes_everywhere() {
+    let mut sim = Simulation::started(21, 3, false);
+    sim.write(0, "d/a.txt", b"one");
+    sim.write(0, "d/b.txt", b"two");
+    sim.settle();
+    sim.delete(1, "d/a.txt");
+    sim.settle();
+    assert!((0..3).all(|n| sim.files(n).len() == 1));
+    sim.must(2, &Op::RemoveTree(b"d".to_vec()));
+    sim.settle();
+    assert!((0..3).all(|n| sim.tree(n).is_empty()));
+    assert!(
+        sim.archived(0).contains(&b"one".to_vec()),
+        "the archive keeps what peers delete"
+    );
+    done(sim);
+}
+
+#[test]
+fn of_two_edits_one_wins_and_the_other_is_a_copy_of_one_name() {
+    for seed in 30..40 {
+        let mut sim = Simulation::started(seed, 3, false);
+        sim.write(0, "d/report.txt", b"base");
+        sim.settle();
+        for node in 0..3 {
+            sim.isolate(node);
+        }
+        sim.pause();
+        sim.write(0, "d/report.txt", b"edited on the first");
+        sim.pass(Duration::from_secs(3));
+        sim.write(1, "d/report.txt", b"edited on the second, later");
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        let copies = sim.copies(0);
+        assert_eq!(copies.len(), 1);
+        assert!(copies.values().all(|b| b == b"edited on the first"));
+        for node in 0..3 {
+            assert_eq!(sim.copies(node), copies);
+            assert_eq!(
+                sim.files(node)["d/report.txt"],
+                b"edited on the second, later"
+            );
+        }
+        done(sim);
+    }
+}
+
+#[test]
+fn three_edits_keep_three_contents() {
+    for seed in 40..50 {
+        let mut sim = Simulation::started(seed, 3, false);
+        sim.write(0, "a", b"base");
+        sim.settle();
+        for node in 0..3 {
+            sim.isolate(node);
+        }
+        sim.pause();
+        for node in 0..3 {
+            sim.write(node, "a", format!("edited on {node}").as_bytes());
+        }
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        assert_eq!(sim.files(0).len(), 3, "{:?}", sim.files(0).keys());
+        done(sim);
+    }
+}
+
+#[test]
+fn two_edits_of_one_person_in_a_row_are_no_conflict() {
+    for seed in 50..60 {
+        let mut sim = Simulation::started(seed, 2, false);
+        for round in 0..20 {
+            sim.write(0, "a.txt", format!("round {round}").as_bytes());
+            sim.pass(Duration::from_millis(seed * 7 % 90));
+        }
+        sim.settle();
+        assert!(sim.copies(0).is_empty() && sim.copies(1).is_empty());
+        done(sim);
+    }
+}
+
+#[test]
+fn moved_files_are_not_sent_again() {
+    let mut sim = Simulation::started(60, 3, false);
+    for at in 0..50 {
+        sim.write(0, &format!("old/{at}"), &noise(3_000, at));
+    }
+    sim.write(0, "old/big", &noise(500_000, 99));
+    sim.settle();
+    let sent = sim.totals().chunk_bytes;
+    sim.rename(0, "old", "new");
+    sim.settle();
+    assert_eq!(sim.totals().chunk_bytes, sent, "nothing is sent");
+    assert_eq!(
+        sim.files(2)
+            .keys()
+            .filter(|p| p.starts_with("new/"))
+            .count(),
+        51
+    );
+    assert_eq!(sim.held(0) + sim.held(1), 0);
+    done(sim);
+}
+
+#[test]
+fn two_moves_of_one_file_keep_both() {
+    let mut sim = Simulation::started(61, 2, false);
+    sim.write(0, "a", b"moved about");
+    sim.settle();
+    sim.isolate(0);
+    sim.pause();
+    sim.rename(0, "a", "b");
+    sim.rename(1, "a", "c");
+    sim.pause();
+    sim.join_all();
+    sim.settle();
+    assert_eq!(sim.files(1).into_keys().collect::<Vec<_>>(), ["b", "c"]);
+    done(sim);
+}
+
+#[test]
+fn a_new_file_keeps_its_deleted_directory() {
+    for seed in 70..76 {
+        let mut sim = Simulation::started(seed, 2, false);
+        sim.write(0, "d/sub/old", b"old");
+        sim.settle();
+        sim.isolate(0);
+        sim.pause();
+        sim.must(0, &Op::RemoveTree(b"d".to_vec()));
+        sim.write(1, "d/sub/new", b"new");
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        for node in 0..2 {
+            let names: Vec<_> = sim.files(node).into_keys().collect();
+            assert_eq!(names, ["d/sub/new"], "node {node}");
+        }
+        done(sim);
+    }
+}
+
+#[test]
+fn a_directory_beats_a_file_which_becomes_a_copy() {
+    for seed in 80..86 {
+        let mut sim = Simulation::started(seed, 2, false);
+        sim.isolate(0);
+        sim.pause();
+        sim.write(0, "x", b"a file");
+        sim.write(1, "x/inside", b"in a directory");
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        for node in 0..2 {
+            assert_eq!(sim.files(node)["x/inside"], b"in a directory");
+            assert!(
+                sim.copies(node).values().any(|b| b == b"a file"),
+                "{:?}",
+                sim.files(node)
+            );
+        }
+        done(sim);
+    }
+}
+
+#[test]
+fn a_file_becomes_a_directory_and_back() {
+    let mut sim = Simulation::started(90, 3, false);
+    sim.write(0, "x", b"a file");
+    sim.settle();
+    sim.must(1, &Op::FileToDir(b"x".to_vec(), b"inner".to_vec()));
+    sim.settle();
+    assert_eq!(sim.files(2)["x/inner"], b"inner");
+    sim.must(2, &Op::DirToFile(b"x".to_vec(), b"a file again".to_vec()));
+    sim.settle();
+    assert_eq!(sim.files(0)["x"], b"a file again");
+    assert!((0..3).all(|n| sim.copies(n).is_empty()));
+    done(sim);
+}
+
+#[test]
+fn a_crash_at_any_step_of_applying_changes_nothing_in_the_end() {
+    for seed in 100..130 {
+        let mut sim = Simulation::started(seed, 2, false);
+        sim.write(0, "a", b"old");
+        sim.write(0, "gone", b"gone");
+        sim.write(0, "big", &noise(200_000, seed));
+        sim.settle();
+        sim.inject(Fault::CrashInApply(1));
+        sim.write(0, "a", b"new");
+        sim.write(0, "b/c", b"created");
+        sim.delete(0, "gone");
+        sim.write(0, "big", &noise(250_000, seed));
+        sim.pass(Duration::from_secs(40));
+        sim.settle();
+        assert_eq!(sim.files(1), sim.files(0));
+        assert_eq!(sim.files(1).len(), 3, "{:?}", sim.files(1).keys());
+        done(sim);
+    }
+}
+
+#[test]
+fn a_lost_index_deletes_and_sends_nothing() {
+    let mut sim = Simulation::started(140, 3, false);
+    for at in 0..30 {
+        sim.write(0, &format!("d/{at}"), &noise(2_000, at));
+    }
+    sim.settle();
+    let (sent, before) = (sim.totals().chunk_bytes, sim.files(1));
+    sim.lose_index(1);
+    sim.pass(Duration::from_secs(5));
+    sim.start_node(1);
+    sim.settle();
+    assert_eq!(sim.rebuilds(1), 1);
+    assert_eq!(sim.totals().chunk_bytes, sent);
+    assert!((0..3).all(|n| sim.files(n) == before));
+    done(sim);
+}
+
+#[test]
+fn an_edit_made_while_the_index_was_lost_is_kept() {
+    let mut sim = Simulation::started(141, 2, false);
+    sim.write(0, "a", b"first");
+    sim.write(0, "b", b"other");
+    sim.settle();
+    sim.lose_index(1);
+    sim.write(1, "a", b"edited on the one without index");
+    sim.write(0, "b", b"edited on the other");
+    sim.pass(Duration::from_secs(5));
+    sim.start_node(1);
+    sim.settle();
+    for node in 0..2 {
+        let all: BTreeSet<_> = sim.files(node).into_values().collect();
+        assert!(
+            all.contains(&b"edited on the one without index"[..]),
+            "node {node}"
+        );
+        assert_eq!(sim.files(node)["b"], b"edited on the other");
+    }
+    done(sim);
+}
+
+#[test]
+fn an_index_rolled_back_deletes_nothing() {
+    let mut sim = Simulation::started(142, 2, false);
+    sim.write(0, "a", b"first");
+    sim.settle();
+    sim.inject(Fault::Backup(1));
+    sim.write(0, "b", b"second");
+    sim.write(1, "c", b"third");
+    sim.settle();
+    sim.inject(Fault::RollBack(1));
+    sim.pass(Duration::from_secs(10));
+    sim.settle();
+    assert_eq!(sim.files(0).len(), 3);
+    assert_eq!(sim.rebuilds(1), 1);
+    done(sim);
+}
+
+fn many_deleted(seed: u64) -> Simulation {
+    let mut sim = Simulation::started(seed, 2, false);
+    for at in 0..40 {
+        sim.write(0, &format!("d/{at}"), &noise(100, at));
+    }
+    sim.settle();
+    sim.must(0, &Op::RemoveTree(b"d".to_vec()));
+    sim.pause();
+    assert!(sim.held(0) >= 40, "{} held", sim.held(0));
+    assert_eq!(
+        sim.files(1).len(),
+        40,
+        "nothing is deleted before somebody says so"
+    );
+    sim
+}
+
+#[test]
+fn many_deletions_wait_and_go_when_approved() {
+    let mut sim = many_deleted(150);
+    sim.approve(0);
+    sim.pause();
+    assert_eq!((sim.files(0).len(), sim.files(1).len()), (0, 0));
+    done(sim);
+}
+
+#[test]
+fn many_deletions_wait_and_come_back_when_rejected() {
+    let mut sim = many_deleted(151);
+    sim.reject(0);
+    sim.pause();
+    assert_eq!((sim.files(0).len(), sim.files(1).len()), (40, 40));
+    done(sim);
+}
+
+#[test]
+fn a_read_only_node_gets_all_and_changes_nothing() {
+    let mut sim = Simulation::started(160, 3, true);
+    sim.write(0, "a", b"from the first");
+    sim.write(1, "d/b", b"from the second");
+    sim.settle();
+    assert_eq!(sim.files(2).len(), 2);
+    sim.write(2, "a", b"edited on the reader");
+    sim.write(2, "own", b"its own");
+    sim.delete(2, "d/b");
+    sim.pause();
+    sim.settle();
+    for node in 0..2 {
+        assert_eq!(sim.files(node)["a"], b"from the first");
+        assert_eq!(sim.files(node)["d/b"], b"from the second");
+        assert_eq!(sim.files(node).len(), 2);
+    }
+    assert_eq!(sim.files(2)["a"], b"edited on the reader");
+    assert!(sim.local_edits(2) >= 2, "{}", sim.local_edits(2));
+    sim.write(0, "later", b"more");
+    sim.settle();
+    assert_eq!(sim.files(2)["later"], b"more");
+    done(sim);
+}
+
+#[test]
+fn who_slept_long_brings_nothing_back() {
+    let mut sim = Simulation::started(170, 3, false);
+    for at in 0..12 {
+        sim.write(0, &format!("f{at}"), &noise(50, at));
+    }
+    sim.settle();
+    sim.crash_node(2);
+    for at in 0..6 {
+        sim.delete(1, &format!("f{at}"));
+        sim.pass(Duration::from_secs(2));
+    }
+    sim.write(0, "f7", b"edited while it slept");
+    sim.pass(Duration::from_secs(3_000));
+    sim.start_node(2);
+    sim.settle();
+    assert!(
+        (0..3).all(|n| sim.files(n).len() == 6),
+        "{:?}",
+        sim.files(2).keys()
+    );
+    assert!((0..3).all(|n| sim.copies(n).is_empty()));
+    done(sim);
+}
+
+#[test]
+fn three_parts_meet_again() {
+    for seed in 180..190 {
+        let mut sim = Simulation::started(seed, 3, false);
+        sim.write(0, "d/a", b"base a");
+        sim.write(0, "d/b", b"base b");
+        sim.settle();
+        for node in 0..3 {
+            sim.isolate(node);
+        }
+        sim.pause();
+        sim.write(0, "d/a", b"a on 0");
+        sim.delete(1, "d/a");
+        sim.rename(2, "d/a", "e");
+        sim.rename(0, "d/b", "f");
+        sim.write(1, "d/b", b"b on 1");
+        sim.must(2, &Op::RemoveTree(b"d".to_vec()));
+        sim.pause();
+        sim.join_all();
+        sim.settle();
+        let all: BTreeSet<_> = sim.files(0).into_values().collect();
+        assert!(all.contains(&b"a on 0"[..]) && all.contains(&b"b on 1"[..]));
+        done(sim);
+    }
+}
+
+#[test]
+fn a_chain_passes_changes_on() {
+    let mut sim = Simulation::started(191, 3, false);
+    sim.cut(0, 2);
+    sim.pause();
+    sim.write(0, "a", &noise(150_000, 5));
+    sim.settle();
+    sim.delete(2, "a");
+    sim.settle();
+    assert!(sim.tree(0).is_empty());
+    done(sim);
+}
+
+#[test]
+fn what_comes_back_after_a_deletion_stays() {
+    let mut sim = Simulation::started(192, 2, false);
+    sim.write(0, "a", b"the same bytes");
+    sim.settle();
+    sim.delete(0, "a");
+    sim.settle();
+    sim.write(1, "a", b"the same bytes");
+    sim.settle();
+    assert!((0..2).all(|n| sim.files(n).len() == 1));
+    done(sim);
+}
+
+#[test]
+fn a_full_disk_holds_up_and_goes_on() {
+    let mut sim = Simulation::started(193, 2, false);
+    sim.inject(Fault::Full(1, true));
+    sim.write(0, "a", b"small");
+    sim.write(0, "b", &noise(200_000, 6));
+    sim.pause();
+    assert!(sim.files(1).is_empty());
+    sim.inject(Fault::Full(1, false));
+    sim.settle();
+    assert_eq!(sim.files(1).len(), 2);
+    done(sim);
+}
+
+#[test]
+fn a_root_that_goes_away_deletes_nothing() {
+    let mut sim = Simulation::started(194, 2, false);
+    for at in 0..5 {
+        sim.write(0, &format!("f{at}"), &noise(50, at));
+    }
+    sim.settle();
+    sim.inject(Fault::Mounted(1, false));
+    sim.inject_after(Duration::from_millis(400), Fault::Noticed(1));
+    sim.write(0, "more", b"meanwhile");
+    sim.pause();
+    assert_eq!(sim.files(0).len(), 6);
+    sim.inject(Fault::Mounted(1, true));
+    sim.inject(Fault::Noticed(1));
+    sim.settle();
+    assert_eq!(sim.files(1).len(), 6);
+    done(sim);
+}
+
+#[test]
+fn clocks_ten_years_apart_still_agree() {
+    let mut sim = Simulation::scripted(195, 2, false);
+    sim.inject(Fault::Skew(1, -10 * 365 * 86_400 * 1_000_000_000));
+    sim.start_all();
+    sim.write(0, "a", b"one");
+    sim.settle();
+    sim.write(1, "a", b"two");
+    sim.settle();
+    sim.write(0, "a", b"three");
+    sim.settle();
+    assert!((0..2).all(|n| sim.files(n)["a"] == b"three" && sim.copies(n).is_empty()));
+    done(sim);
+}
