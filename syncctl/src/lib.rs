@@ -1,0 +1,40 @@
+//! The command line of syncd.
+//!
+//! Each command checks what was typed, asks the daemon through its control API, and shows the answer:
+//! as JSON, as tables on a terminal, or as plain lines elsewhere. It owns nothing but the screen. It
+//! must never read the daemon's files, and it puts a secret nowhere but on the first line of its output.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+mod client;
+mod commands;
+mod failure;
+mod home;
+mod input;
+mod out;
+mod table;
+mod text;
+
+pub use cli::Cli;
+pub use failure::{Exit, Failure};
+pub use out::{Captured, Out};
+
+use client::Client;
+use home::Home;
+
+/// Runs a command that was typed, and says how it ended. Errors are on `out`'s standard error by then.
+pub async fn run(cli: Cli, out: &mut Out) -> Exit {
+    out.json = cli.json;
+    let result = match Home::resolve(cli.home.as_deref()) {
+        Ok(home) => commands::run(&Client::new(home), cli.command, out).await,
+        Err(failure) => Err(failure),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit()
+        }
+    }
+}
