@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
         after: Some(b"child new"),
     },
     Case {
-        at: "from",
+        at: "other/from",
         before: Some(b"moved"),
         after: None,
     },
@@ -88,7 +88,7 @@ fn set_up(exchange: bool) -> (Arc<MemDisk>, Vec<Action>) {
         ("sub/deep", b"deep old"),
         ("tolink", b"tolink old"),
         ("todir", b"todir old"),
-        ("from", b"moved"),
+        ("other/from", b"moved"),
         ("edited", b"edited old"),
         ("mode", b"mode"),
     ] {
@@ -117,8 +117,8 @@ fn set_up(exchange: bool) -> (Arc<MemDisk>, Vec<Action>) {
         file("wasdir", b"wasdir new", expect(&disk, "wasdir")),
         dir("made", Expect::Absent),
         Action::Rename {
-            from: path("from"),
-            expect_from: expect(&disk, "from"),
+            from: path("other/from"),
+            expect_from: expect(&disk, "other/from"),
             to: path("made/to"),
             meta: META,
         },
