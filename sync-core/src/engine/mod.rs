@@ -10,6 +10,7 @@
 //! | `remote` | what a peer's records mean |
 //! | `exchange` | which of our changes a peer is sent, how far both have come |
 //! | `work` | which wanted records are worked on, in which order, and by which action |
+//! | `structure` | what the shape of the tree demands |
 //! | `applied` | what an action's outcome means |
 //! | `fetching` | what the fetch scheduler asks of the index, and what it brings |
 //!
@@ -25,6 +26,7 @@ mod local;
 mod remote;
 pub mod status;
 mod store;
+mod structure;
 mod work;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Active, BURST_WAIT, Engine, Output, store::WantSpec, store::live_dir};
+use super::{Active, BURST_WAIT, Engine, Output, store::live_dir};
 use crate::{
     conflict::copy_path,
     disk::{Action, DiskKind, DiskStat, Displaced, Expect, Meta, Source},
@@ -16,7 +16,6 @@ use crate::{
     path::RelPath,
     reconcile::{Displacement, displacement},
     record::Record,
-    version::{Dot, Vector},
 };
 
 /// Wanted records worked on at once.
@@ -404,153 +403,6 @@ impl<I: Index> Engine<I> {
             _ => Displaced::Archive,
         };
         Ok((Expect::Stat(stat), displaced))
-    }
-
-    /// Whether the directory that `path` lies in is there, or will be before `path` is worked on. If it is
-    /// recorded as something else, it is brought back to life: what lives in it needs it.
-    fn parent_ready(&mut self, path: &RelPath) -> IndexResult<bool> {
-        let Some(parent) = path.parent() else {
-            return Ok(true);
-        };
-        if self
-            .work
-            .active
-            .get(&parent)
-            .is_some_and(|a| a.record.entry.kind == Kind::Dir && a.action.is_some())
-        {
-            return Ok(true);
-        }
-        let entry = self.entry(&parent)?;
-        let on_disk = entry
-            .as_ref()
-            .and_then(|e| e.stat)
-            .is_some_and(|s| s.kind == DiskKind::Dir);
-        let going = entry
-            .as_ref()
-            .is_some_and(|e| e.announced().is_some_and(|r| r.kind() != Some(Kind::Dir)));
-        if on_disk && !going {
-            return Ok(!self.work.stale.contains(&parent));
-        }
-        if entry.as_ref().is_some_and(|e| e.need() == Some(Need::Dir)) {
-            self.work.dirty = true;
-            return Ok(false);
-        }
-        // Its own record may still be on the way; only a second look brings it back to life.
-        if entry.is_none() && self.stuck.get(path).is_none_or(|s| s.tries < 2) {
-            self.stick(path, "waits for its directory".into());
-            return Ok(false);
-        }
-        self.raise_dir(&parent, entry)?;
-        Ok(false)
-    }
-
-    /// Makes `path` a directory again, over whatever it is recorded as.
-    fn raise_dir(&mut self, path: &RelPath, entry: Option<IndexEntry>) -> IndexResult<()> {
-        if !self.can_sign() {
-            self.stick(
-                path,
-                "waits for its directory, which a read-write member must bring back".into(),
-            );
-            return Ok(());
-        }
-        let mut past = Vector::new();
-        let mut mode = 0o755;
-        for record in [
-            self.open_held(entry.as_ref())?,
-            self.open_want(entry.as_ref())?,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            past.merge(&record.version.vector);
-            if record.entry.kind == Kind::Dir {
-                mode = record.entry.mode;
-            }
-        }
-        self.drop_work(path);
-        let into = entry.unwrap_or_default();
-        if let Some(stat) = into.stat.filter(|s| s.kind == DiskKind::Dir) {
-            self.author(live_dir(path.clone(), stat.mode & MODE_MASK), &past, into);
-        } else {
-            let spec = WantSpec {
-                need: Need::Dir,
-                bytes: 0,
-                holders: Vec::new(),
-            };
-            self.author_as(live_dir(path.clone(), mode), &past, into, Some(spec));
-        }
-        self.work.dirty = true;
-        Ok(())
-    }
-
-    /// A directory stands where a file is wanted. It gives way when nothing lives in it; else it
-    /// stays and the file becomes a conflict copy beside it.
-    fn dir_must_stay(
-        &mut self,
-        path: &RelPath,
-        entry: &IndexEntry,
-        record: &Record,
-    ) -> IndexResult<bool> {
-        let mut after: Option<RelPath> = None;
-        let mut waits = false;
-        loop {
-            let page = self.index.entries_below(path, after.as_ref(), 256)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (_, below) in page {
-                if below
-                    .announced()
-                    .is_some_and(|raw| raw.kind().is_some_and(Kind::is_live))
-                {
-                    self.keep_dir(path, entry.clone(), record)?;
-                    return Ok(true);
-                }
-                waits |= below.stat.is_some();
-            }
-        }
-        if waits {
-            self.work.dirty = true;
-        }
-        Ok(waits)
-    }
-
-    /// The directory keeps the name; the file goes to a copy.
-    pub(super) fn keep_dir(
-        &mut self,
-        path: &RelPath,
-        entry: IndexEntry,
-        record: &Record,
-    ) -> IndexResult<()> {
-        if !self.can_sign() {
-            self.stick(
-                path,
-                "a directory with files in it stands where a file should be".into(),
-            );
-            return Ok(());
-        }
-        if let Some(content) = record.entry.content {
-            let Dot { replica, .. } = record.version.dot;
-            let copy = copy_path(path, replica, record.entry.mtime_ns, &content.hash);
-            if self.entry(&copy)?.is_none() {
-                let holders = entry
-                    .want
-                    .as_ref()
-                    .map(|w| w.holders.clone())
-                    .unwrap_or_default();
-                let spec = WantSpec {
-                    need: Need::Content,
-                    bytes: record.entry.size,
-                    holders,
-                };
-                let moved = Entry {
-                    path: copy,
-                    prev: None,
-                    ..record.entry.clone()
-                };
-                self.author_as(moved, &Vector::new(), IndexEntry::default(), Some(spec));
-            }
-        }
-        self.raise_dir(path, Some(entry))
     }
 
     /// Hands a group of actions to the disk, if it is free.

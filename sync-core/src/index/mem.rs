@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -83,12 +84,11 @@ impl Index for MemIndex {
         limit: usize,
     ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
         let shared = self.lock();
-        let all = shared
+        let from = after.map_or(Unbounded, Excluded);
+        Ok(shared
             .now
             .entries
-            .iter()
-            .filter(|(p, _)| after.is_none_or(|a| *p > a));
-        Ok(all
+            .range::<RelPath, _>((from, Unbounded))
             .take(limit)
             .map(|(p, e)| (p.clone(), e.clone()))
             .collect())

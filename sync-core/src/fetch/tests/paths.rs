@@ -1,0 +1,115 @@
+//! What time does: stalls, and windows that follow the path.
+
+use super::rules::{SEC, begin, fetcher};
+use super::sim::{Peer, Sim};
+use super::*;
+
+#[test]
+fn what_stands_still_gives_its_place_away() {
+    let mut f = fetcher(1);
+    let files: Vec<_> = (0..5)
+        .map(|file| big(&[file * 10, file * 10 + 1]).0)
+        .collect();
+    for manifest in &files {
+        f.want(manifest.root, manifest.size, &[s(1)], Duration::ZERO);
+    }
+    assert_eq!(f.active_contents().count(), MAX_ACTIVE);
+    let _ = begin(&mut f, &files[0], Duration::ZERO);
+    for manifest in &files[..3] {
+        f.no_holder(manifest.root, s(1));
+    }
+    for manifest in &files[1..3] {
+        f.supply_page(manifest.root.hash, Some(manifest.pages[0].bytes.clone()));
+        f.handle_temp_checked(manifest.root, vec![]);
+        f.handle_local(manifest.root, vec![(0, false), (1, false)]);
+    }
+    for step in 1..60 {
+        let now = SEC * step;
+        for (session, request) in requests(&drain(&mut f, now)) {
+            for index in 0..request.objects.len() {
+                f.handle_object(session, request.id, index, None, now);
+            }
+        }
+        f.handle_timeout(now);
+    }
+    let active: Vec<_> = f.active_contents().collect();
+    assert!(
+        active.contains(&files[3].root) || active.contains(&files[4].root),
+        "{active:?}"
+    );
+}
+
+/// One peer with one large file; the window that comes of it.
+fn window_for(rate: u64, latency: Duration) -> (u64, Duration) {
+    let mut sim = Sim::new(3);
+    let root = sim.add_file(&(0..3000).collect::<Vec<_>>());
+    let whole = BTreeSet::from([root]);
+    sim.peers.insert(
+        s(1),
+        Peer {
+            honest: true,
+            whole,
+            rate,
+            latency,
+            ..Peer::default()
+        },
+    );
+    sim.fetcher.add_peer(s(1), Duration::ZERO);
+    sim.want(root, &[s(1)]);
+    sim.run(SEC * 600);
+    assert!(sim.done.contains(&root));
+    (sim.fetcher.peers[&s(1)].window, sim.now)
+}
+
+#[test]
+fn the_window_follows_the_path() {
+    // 100 MB/s over 100 ms hold 10 MB; with less than that the path would idle.
+    let (window, took) = window_for(100 << 20, MS * 100);
+    assert!(window >= 8 << 20, "{window}");
+    assert!(took < MS * 2000, "{took:?}");
+    // A narrow path queues for seconds with the window of the start.
+    let (window, _) = window_for(1 << 20, MS * 20);
+    assert!((256 << 10..=768 << 10).contains(&window), "{window}");
+}
+
+#[test]
+#[ignore]
+fn throughput_temporary() {
+    let n = 200_000_u64;
+    let all: Vec<_> = (0..n).map(|name| small(name, 64)).collect();
+    let by: BTreeMap<_, _> = all.iter().map(|(r, b)| (r.hash, b.clone())).collect();
+    let mut f = fetcher(3);
+    let start = std::time::Instant::now();
+    let mut next = 0;
+    let mut done = 0;
+    let mut now = Duration::ZERO;
+    let mut sent = VecDeque::new();
+    while done < n {
+        while next < all.len() && f.capacity() {
+            f.want(all[next].0, 64, &[s(1), s(2), s(3)], now);
+            next += 1;
+        }
+        while let Some(o) = f.poll(now) {
+            match o {
+                FetchOutput::Send(p, r) => sent.push_back((p, r)),
+                FetchOutput::SmallDone { .. } => done += 1,
+                _ => {}
+            }
+        }
+        if let Some((p, r)) = sent.pop_front() {
+            now += MS;
+            for (i, o) in r.objects.iter().enumerate() {
+                f.handle_object(p, r.id, i, Some(by[&o.hash].clone()), now);
+                let _ = f.next_timeout();
+                while let Some(o) = f.poll(now) {
+                    match o {
+                        FetchOutput::Send(p, r) => sent.push_back((p, r)),
+                        FetchOutput::SmallDone { .. } => done += 1,
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    panic!("{} per second", n as f64 / start.elapsed().as_secs_f64());
+}
