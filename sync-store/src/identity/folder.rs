@@ -1,0 +1,223 @@
+//! What one folder must never forget: its replica id, and how far its numbers are used.
+//!
+//! Numbers are given out from ranges that were reserved in the file before. A start can't know how much of
+//! the last range was used, so it begins at its end: numbers are skipped, and none is used twice.
+
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use minicbor::{Decode, Encode};
+use sync_core::{
+    ids::{Generation, ReplicaId},
+    keys::FolderId,
+};
+
+use super::{IdentityError, file, private_dir, random, random_number};
+
+const KIND: u8 = 2;
+/// Numbers reserved at each start. The engine asks for more long before they run out.
+const STEP: u64 = 1 << 24;
+
+/// The identity file of one folder, open.
+#[derive(Debug)]
+pub struct FolderIdentity {
+    dir: PathBuf,
+    name: String,
+    stored: Stored,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct Stored {
+    #[n(0)]
+    replica: ReplicaId,
+    /// Counters below this may have been used.
+    #[n(1)]
+    counters: u64,
+    /// Change numbers below this may have been used.
+    #[n(2)]
+    seqs: u64,
+    #[n(3)]
+    generation: u64,
+    #[n(4)]
+    era: u32,
+    #[cbor(n(5), with = "minicbor::bytes")]
+    root: [u8; 16],
+}
+
+/// Where an identity came from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Came {
+    /// There was none: a new replica.
+    New,
+    /// It was read.
+    Kept,
+    /// It was damaged and lies at `moved_to` now. What it said is lost, so this is a new replica with a
+    /// new root marker, and no number of the old one can be used again. The folder's `.sync/id` won't
+    /// fit until the user adopts it.
+    Replaced {
+        /// The damaged file.
+        moved_to: PathBuf,
+        /// What didn't fit, for people.
+        reason: String,
+    },
+}
+
+/// Numbers that no start before may have used, and that no later one will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// Counters of the replica.
+    pub counters: Range<u64>,
+    /// Change numbers.
+    pub seqs: Range<u64>,
+}
+
+/// A new replica in the place of the old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReplica {
+    /// Its id.
+    pub replica: ReplicaId,
+    /// Its counters.
+    pub counters: Range<u64>,
+    /// A new name for the numbering of changes.
+    pub generation: Generation,
+}
+
+impl FolderIdentity {
+    /// Opens the identity of `folder` in the directory `dir`, or makes one, and reserves a first range
+    /// of numbers. One opener at a time: whoever calls holds the daemon's lock.
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be read because of the disk, or that is of a later version, is an error and stays
+    /// as it is. A damaged one is moved aside, see [`Came::Replaced`].
+    pub fn open(dir: &Path, folder: &FolderId) -> Result<(Self, Reserved, Came), IdentityError> {
+        let hex = blake3::Hash::from_bytes(*folder.as_bytes()).to_hex();
+        let name = format!("folder-{}", hex.as_str());
+        let path = dir.join(&name);
+        private_dir(dir).map_err(|source| IdentityError::Io { path: path.clone(), source })?;
+        let (stored, came) = match read(&path) {
+            Ok(Some(stored)) => (stored, Came::Kept),
+            Ok(None) => (Stored::draw()?, Came::New),
+            Err(IdentityError::Damaged { what, .. }) => {
+                let stored = Stored::draw()?;
+                let moved_to = set_aside(dir, &name)?;
+                tracing::error!(
+                    path = %path.display(), moved_to = %moved_to.display(), what,
+                    "the folder's identity file was damaged; a new replica id is taken"
+                );
+                (stored, Came::Replaced { moved_to, reason: what })
+            }
+            Err(error) => return Err(error),
+        };
+        let mut this = Self { dir: dir.to_owned(), name, stored };
+        let (counters, seqs) = (this.stored.counters, this.stored.seqs);
+        let (next_counters, next_seqs) = (add(counters)?, add(seqs)?);
+        this.update(|s| (s.counters, s.seqs) = (next_counters, next_seqs))?;
+        let reserved = Reserved { counters: counters..next_counters, seqs: seqs..next_seqs };
+        Ok((this, reserved, came))
+    }
+
+    /// Who signs here.
+    pub fn replica(&self) -> ReplicaId {
+        self.stored.replica
+    }
+
+    /// The generation last written by [`FolderIdentity::fresh_generation`], 0 before. It must be that of the
+    /// index: else one of the two was rolled back.
+    pub fn generation(&self) -> Generation {
+        Generation(self.stored.generation)
+    }
+
+    /// Era of the folder's secret.
+    pub fn era(&self) -> u32 {
+        self.stored.era
+    }
+
+    /// What `.sync/id` at the folder's root must hold.
+    pub fn root_marker(&self) -> &[u8; 16] {
+        &self.stored.root
+    }
+
+    /// Makes the reserved ranges reach up to these ends; an end that was passed already stays. Durable when
+    /// it returns. Gives the ends that hold now, counters first.
+    pub fn reserve(&mut self, counters: u64, seqs: u64) -> Result<(u64, u64), IdentityError> {
+        let counters = counters.max(self.stored.counters);
+        let seqs = seqs.max(self.stored.seqs);
+        if (counters, seqs) != (self.stored.counters, self.stored.seqs) {
+            self.update(|s| (s.counters, s.seqs) = (counters, seqs))?;
+        }
+        Ok((counters, seqs))
+    }
+
+    /// Draws a generation and writes it, to be written to the index too. Once for each start.
+    pub fn fresh_generation(&mut self) -> Result<Generation, IdentityError> {
+        let generation = random_number()?;
+        self.update(|s| s.generation = generation)?;
+        Ok(Generation(generation))
+    }
+
+    /// Takes a new replica id and a new generation, because the old ones were used by a backup of us.
+    /// Its counters go on above all that were ever reserved here.
+    pub fn new_replica(&mut self) -> Result<NewReplica, IdentityError> {
+        let (replica, generation) = (ReplicaId(random_number()?), random_number()?);
+        let start = self.stored.counters;
+        let end = add(start)?;
+        self.update(|s| (s.replica, s.counters, s.generation) = (replica, end, generation))?;
+        Ok(NewReplica { replica, counters: start..end, generation: Generation(generation) })
+    }
+
+    /// Sets the era, after a rotation.
+    pub fn set_era(&mut self, era: u32) -> Result<(), IdentityError> {
+        self.update(|s| s.era = era)
+    }
+
+    /// Draws a new root marker, to be written to `.sync/id` when the user adopts another root.
+    pub fn fresh_root_marker(&mut self) -> Result<[u8; 16], IdentityError> {
+        let root = random()?;
+        self.update(|s| s.root = root)?;
+        Ok(root)
+    }
+
+    /// Writes first, and takes the change over only when it is durable.
+    fn update(&mut self, change: impl FnOnce(&mut Stored)) -> Result<(), IdentityError> {
+        let mut next = self.stored.clone();
+        change(&mut next);
+        // Encoding to a vector can't fail, and an empty body would be found by the next reading.
+        let body = minicbor::to_vec(&next).unwrap_or_default();
+        file::write_sealed(&self.dir, &self.name, KIND, &body)?;
+        self.stored = next;
+        Ok(())
+    }
+}
+
+impl Stored {
+    fn draw() -> Result<Self, IdentityError> {
+        let replica = ReplicaId(random_number()?);
+        Ok(Self { replica, counters: 1, seqs: 1, generation: 0, era: 0, root: random()? })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
+    let damaged = |what| IdentityError::Damaged { path: path.to_owned(), what };
+    let Some(body) = file::read_sealed(path, KIND)? else { return Ok(None) };
+    let stored: Stored = minicbor::decode(&body).map_err(|e| damaged(e.to_string()))?;
+    if stored.replica.0 == 0 || stored.counters == 0 || stored.seqs == 0 {
+        return Err(damaged("it holds a number that can't be".to_owned()));
+    }
+    Ok(Some(stored))
+}
+
+fn add(start: u64) -> Result<u64, IdentityError> {
+    start.checked_add(STEP).ok_or(IdentityError::Exhausted)
+}
+
+/// Moves a damaged file aside, over an older one.
+fn set_aside(dir: &Path, name: &str) -> Result<PathBuf, IdentityError> {
+    let to = dir.join(format!("{name}.damaged"));
+    let moved = fs::rename(dir.join(name), &to).and_then(|()| file::sync_dir(dir));
+    moved.map_err(|source| IdentityError::Io { path: dir.join(name), source })?;
+    Ok(to)
+}

@@ -1,0 +1,446 @@
+//! The index on sled: [`SledIndex`].
+//!
+//! One sled tree holds everything of one folder, one byte of prefix for each kind of key, so that one
+//! batch changes all of it or nothing:
+//!
+//! | prefix | key | value | form |
+//! |---|---|---|---|
+//! | `e` | path key | entry (CBOR) | packed |
+//! | `s` | number of the change, big-endian | path key | packed |
+//! | `n` | list of work, path key | nothing | packed |
+//! | `c` | content hash (8 bytes), path key | nothing | runs |
+//! | `g` | page hash (8 bytes), page number | nothing | runs |
+//! | `k` | chunk hash (8 bytes) | place | runs |
+//! | `p` | page number | page hash, page | one item each |
+//! | `f` | name | fact | one item each |
+//! | `m` | name | format, totals, lists of runs | one item each |
+//!
+//! *Packed* is in `packed.rs`, *runs* in `runs.rs`; `docs/adr/0001-index-schema.md` has the measurements that
+//! led there. Every value begins with a version byte.
+//!
+//! It owns the directory of the index. It never keeps anything that a scan could not rebuild, it never
+//! answers after a failure (the handle must be dropped and opened again), and no type of sled leaves it.
+
+mod db;
+mod manifests;
+mod open;
+mod packed;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bytes::Bytes;
+use sync_core::{
+    chunk::ContentHash,
+    ids::{Generation, Seq},
+    index::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals},
+    manifest::ContentRoot,
+    path::RelPath,
+};
+
+use db::{Db, Stage};
+use manifests::{Manifests, short};
+use packed::Packed;
+use runs::Runs;
+
+pub use manifests::SweepStep;
+pub use open::{OpenError, Opened, Options};
+
+/// Prefixes of keys.
+mod key {
+    pub(super) const CONTENTS: u8 = b'c';
+    pub(super) const ENTRIES: u8 = b'e';
+    pub(super) const FACTS: u8 = b'f';
+    pub(super) const PAGE_NUMBERS: u8 = b'g';
+    pub(super) const PLACES: u8 = b'k';
+    pub(super) const META: u8 = b'm';
+    pub(super) const NEEDS: u8 = b'n';
+    pub(super) const PAGE: u8 = b'p';
+    pub(super) const CHANGES: u8 = b's';
+    /// The totals, below [`META`].
+    pub(super) const TOTALS: [u8; 2] = [META, b't'];
+    /// The format of the whole index, below [`META`].
+    pub(super) const FORMAT: [u8; 2] = [META, b'v'];
+}
+
+/// First byte of entries, facts and totals.
+const VALUE_FORMAT: u8 = 1;
+/// The fact that holds the index's generation.
+const GENERATION: &[u8] = b"index generation";
+
+/// An [`Index`] on disk. Clones share it; the last one closes it, which may block while it flushes.
+#[derive(Clone)]
+pub struct SledIndex {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Db,
+    entries: Packed,
+    changes: Packed,
+    needs: Packed,
+    /// Readers hold it while they put an answer together, so that no commit comes in between.
+    state: RwLock<State>,
+}
+
+struct State {
+    totals: Totals,
+    contents: Runs,
+    manifests: Manifests,
+}
+
+impl fmt::Debug for SledIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledIndex").field("totals", &self.read().totals).finish_non_exhaustive()
+    }
+}
+
+impl SledIndex {
+    fn with_db(db: Db) -> IndexResult<Self> {
+        let totals = match db.read(&key::TOTALS)? {
+            Some(bytes) => decode(&db, &bytes)?,
+            None => Totals::default(),
+        };
+        let contents = Runs::open(&db, key::CONTENTS)?;
+        let manifests = Manifests::open(&db)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                db,
+                entries: Packed::new(&[key::ENTRIES]),
+                changes: Packed::new(&[key::CHANGES]),
+                needs: Packed::new(&[key::NEEDS]),
+                state: RwLock::new(State { totals, contents, manifests }),
+            }),
+        })
+    }
+
+    /// The generation written by [`SledIndex::set_generation`]; `None` in a fresh index. If it isn't that of
+    /// the identity file, one of the two was rolled back.
+    pub fn generation(&self) -> IndexResult<Option<Generation>> {
+        let Some(value) = self.fact(GENERATION)? else { return Ok(None) };
+        let bytes = value.as_slice().try_into();
+        let bytes = bytes.map_err(|_| self.shared.db.corrupt("the generation is malformed"))?;
+        Ok(Some(Generation(u64::from_be_bytes(bytes))))
+    }
+
+    /// Sets the generation. Durable after the next flush.
+    pub fn set_generation(&mut self, generation: Generation) -> IndexResult<()> {
+        let value = generation.0.to_be_bytes().to_vec();
+        self.commit(Batch { facts: vec![(GENERATION.to_vec(), Some(value))], ..Batch::default() })
+    }
+
+    /// Takes one step towards deleting manifest pages that no file on disk needs: looks at up to `limit`
+    /// entries, or at up to `limit` pages. `also` names contents whose pages stay although no file here has
+    /// them yet, such as those being fetched; give them with every step. Pages stored after the sweep
+    /// began stay in any case. To be called now and then until the step is `done`.
+    pub fn sweep_manifests(&self, limit: usize, also: &[ContentRoot]) -> IndexResult<SweepStep> {
+        let db = &self.shared.db;
+        let mut state = self.write();
+        if let Some(after) = state.manifests.sweep_mark_from(also) {
+            let (mut last, mut seen, mut contents) = (None, 0, Vec::new());
+            self.shared.entries.walk(db, &after, after.is_empty(), |key, value| {
+                let content = decode::<IndexEntry>(db, value)?.content;
+                contents.extend(content.filter(|c| c.height > 0));
+                seen += 1;
+                if seen >= limit.max(1) {
+                    last = Some(key.to_vec());
+                }
+                Ok(last.is_none())
+            })?;
+            state.manifests.sweep_marked(last, contents);
+        }
+        let mut stage = Stage::default();
+        let step = state.manifests.sweep_step(db, &mut stage, limit.max(1))?;
+        db.apply(stage)?;
+        Ok(step)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.shared.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn decode_entry(&self, value: &[u8]) -> IndexResult<IndexEntry> {
+        decode(&self.shared.db, value)
+    }
+
+    fn decode_path(&self, key: &[u8]) -> IndexResult<RelPath> {
+        RelPath::from_key(key).map_err(|_| self.shared.db.corrupt("a stored path is not one"))
+    }
+
+    /// Up to `limit` entries after `from`, as long as `wanted`.
+    fn entries_from(
+        &self,
+        from: Option<&RelPath>,
+        limit: usize,
+        wanted: impl Fn(&RelPath) -> bool,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let _state = self.read();
+        let from = from.map(RelPath::key).unwrap_or_default();
+        self.shared.entries.walk(&self.shared.db, &from, false, |key, value| {
+            let path = self.decode_path(key)?;
+            if !wanted(&path) {
+                return Ok(false);
+            }
+            found.push((path, self.decode_entry(value)?));
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+}
+
+impl Index for SledIndex {
+    fn entry(&self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
+        let _state = self.read();
+        let value = self.shared.entries.value(&self.shared.db, &path.key())?;
+        value.map(|value| self.decode_entry(&value)).transpose()
+    }
+
+    fn entries_after(
+        &self,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        self.entries_from(after, limit, |_| true)
+    }
+
+    fn entries_below(
+        &self,
+        dir: &RelPath,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
+        let start = after.filter(|a| *a > dir).unwrap_or(dir);
+        self.entries_from(Some(start), limit, |path| path.is_below(dir))
+    }
+
+    fn changes_after(&self, after: Seq, limit: usize) -> IndexResult<Vec<(Seq, RelPath)>> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let _state = self.read();
+        let (db, from) = (&self.shared.db, after.0.to_be_bytes());
+        self.shared.changes.walk(db, &from, false, |key, value| {
+            let Ok(seq) = key.try_into() else {
+                return Err(db.corrupt("the number of a change is malformed"));
+            };
+            found.push((Seq(u64::from_be_bytes(seq)), self.decode_path(value)?));
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+
+    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<RelPath>> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let _state = self.read();
+        let (db, code) = (&self.shared.db, need_code(need));
+        let mut take = |key: &[u8]| {
+            let Some((_, path)) = key.split_first().filter(|(c, _)| **c == code) else {
+                return Ok(false);
+            };
+            found.push(self.decode_path(path)?);
+            Ok(found.len() < limit)
+        };
+        match (need, after) {
+            (Need::Removal, Some(after)) => {
+                self.shared.needs.walk_back(db, &need_key(need, after), take)?;
+            }
+            (Need::Removal, None) => self.shared.needs.walk_back(db, &[code + 1], take)?,
+            (_, after) => {
+                let from = after.map_or_else(|| vec![code], |after| need_key(need, after));
+                self.shared.needs.walk(db, &from, false, |key, _| take(key))?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn with_content(&self, content: &ContentRoot, limit: usize) -> IndexResult<Vec<RelPath>> {
+        let mut found = BTreeMap::new();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let state = self.read();
+        let Shared { db, entries, .. } = &*self.shared;
+        state.contents.find(db, &short(&content.hash), |key, _| {
+            if !found.contains_key(key) {
+                let value = entries.value(db, key)?;
+                let entry = value.map(|value| self.decode_entry(&value)).transpose()?;
+                if entry.is_some_and(|e| e.content == Some(*content)) {
+                    found.insert(key.to_vec(), self.decode_path(key)?);
+                }
+            }
+            Ok(found.len() < limit)
+        })?;
+        Ok(found.into_values().collect())
+    }
+
+    fn chunk_place(&self, chunk: &ContentHash) -> IndexResult<Option<ChunkPlace>> {
+        self.read().manifests.place(&self.shared.db, chunk)
+    }
+
+    fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
+        self.read().manifests.page(&self.shared.db, hash)
+    }
+
+    fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>> {
+        let db = &self.shared.db;
+        match db.read(&fact_key(name))?.as_deref() {
+            None => Ok(None),
+            Some([VALUE_FORMAT, value @ ..]) => Ok(Some(value.to_vec())),
+            Some(_) => Err(db.corrupt("a fact is malformed")),
+        }
+    }
+
+    fn totals(&self) -> IndexResult<Totals> {
+        Ok(self.read().totals)
+    }
+
+    fn commit(&mut self, batch: Batch) -> IndexResult<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.write();
+        let state = &mut *state;
+        let Shared { db, entries, changes, needs, .. } = &*self.shared;
+        let mut stage = Stage::default();
+        let mut edits = Edits::new(state.totals);
+        let new: BTreeMap<_, _> = batch.entries.into_iter().map(|(p, e)| (p.key(), e)).collect();
+        let encoded = new.iter().map(|(key, entry)| (key.clone(), entry.as_ref().map(encode)));
+        let encoded = encoded.collect();
+        entries.change(db, &mut stage, encoded, |change| {
+            let old = change.old.map(|old| decode::<IndexEntry>(db, old)).transpose()?;
+            edits.take(change.key, old.as_ref(), new.get(change.key).and_then(Option::as_ref));
+            Ok(())
+        })?;
+        changes.change(db, &mut stage, edits.changes, |_| Ok(()))?;
+        needs.change(db, &mut stage, edits.needs, |_| Ok(()))?;
+
+        state.contents.add_stale(edits.stale);
+        state.contents.change(db, &mut stage, edits.contents, |key, _| {
+            let (hash, path) = key.split_at_checked(runs::HASH).unwrap_or_default();
+            let Some(value) = entries.value(db, path)? else { return Ok(false) };
+            let content = decode::<IndexEntry>(db, &value)?.content;
+            Ok(content.is_some_and(|c| short(&c.hash) == hash))
+        })?;
+        edits.arrived.into_iter().for_each(|content| state.manifests.spare(content));
+        state.manifests.change(db, &mut stage, batch.manifests)?;
+
+        for (name, value) in batch.facts {
+            match value {
+                Some(value) => stage.put(fact_key(&name), [&[VALUE_FORMAT], &value[..]].concat()),
+                None => stage.remove(fact_key(&name)),
+            }
+        }
+        if edits.totals != state.totals {
+            state.totals = edits.totals;
+            stage.put(key::TOTALS.to_vec(), encode(&edits.totals));
+        }
+        db.apply(stage)
+    }
+
+    fn flush(&self) -> IndexResult<()> {
+        self.shared.db.flush()
+    }
+}
+
+/// What changed entries mean for everything that is found by something else than the path.
+struct Edits {
+    totals: Totals,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    needs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    arrived: Vec<ContentRoot>,
+    stale: u64,
+}
+
+impl Edits {
+    fn new(totals: Totals) -> Self {
+        Self {
+            totals,
+            changes: BTreeMap::new(),
+            needs: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            arrived: Vec::new(),
+            stale: 0,
+        }
+    }
+
+    fn take(&mut self, path: &[u8], old: Option<&IndexEntry>, new: Option<&IndexEntry>) {
+        self.totals.apply(old, new);
+
+        let seq = |entry: Option<&IndexEntry>| entry.map_or(0, |e| e.seq);
+        if seq(old) != seq(new) {
+            if seq(old) > 0 {
+                // Another path may have taken the number over in the same batch.
+                self.changes.entry(seq(old).to_be_bytes().to_vec()).or_insert(None);
+            }
+            if seq(new) > 0 {
+                self.changes.insert(seq(new).to_be_bytes().to_vec(), Some(path.to_vec()));
+            }
+        }
+
+        let (old_need, new_need) = (old.and_then(IndexEntry::need), new.and_then(IndexEntry::need));
+        if old_need != new_need {
+            let key = |need| [&[need_code(need)], path].concat();
+            self.needs.extend(old_need.map(|need| (key(need), None)));
+            self.needs.extend(new_need.map(|need| (key(need), Some(Vec::new()))));
+        }
+
+        let (old, new) = (old.and_then(|e| e.content), new.and_then(|e| e.content));
+        if old != new {
+            self.stale += u64::from(old.is_some());
+            if let Some(content) = new {
+                self.contents.insert([&short(&content.hash)[..], path].concat(), Vec::new());
+                self.arrived.push(content);
+            }
+        }
+    }
+}
+
+fn need_code(need: Need) -> u8 {
+    match need {
+        Need::Dir => 0,
+        Need::Content => 1,
+        Need::Removal => 2,
+    }
+}
+
+fn need_key(need: Need, path: &RelPath) -> Vec<u8> {
+    [&[need_code(need)], path.key().as_slice()].concat()
+}
+
+fn fact_key(name: &[u8]) -> Vec<u8> {
+    [&[key::FACTS], name].concat()
+}
+
+fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    let mut out = vec![VALUE_FORMAT];
+    // Writing to a vector can't fail.
+    let _ = minicbor::encode(value, &mut out);
+    out
+}
+
+fn decode<'b, T: minicbor::Decode<'b, ()>>(db: &Db, bytes: &'b [u8]) -> IndexResult<T> {
+    let value = match bytes {
+        [VALUE_FORMAT, rest @ ..] => minicbor::decode(rest).ok(),
+        _ => None,
+    };
+    value.ok_or_else(|| db.corrupt("a stored value is malformed"))
+}

@@ -1,0 +1,202 @@
+//! Opening an index: locks, leftovers of crashes, and damage.
+//!
+//! It owns the names beside the index directory, `NAME.damaged-1` and `-2`. It never deletes an index that
+//! might be whole: a full disk, an I/O error or a held lock is reported, and only content that was proven
+//! to be damaged is moved aside.
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use sync_core::index::IndexError;
+use thiserror::Error;
+
+use super::{
+    SledIndex,
+    db::{DAMAGED, Db, Stage},
+    key,
+};
+
+/// Version of the whole layout.
+const FORMAT: u8 = 1;
+/// Bytes that sled's cache may count. Measured: more makes nothing faster, and memory grows with it.
+const CACHE: u64 = 16 << 20;
+
+/// How to open an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of pages to keep in memory, at least 1 MiB.
+    pub cache: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache: CACHE }
+    }
+}
+
+/// What was found when the index was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// The index as it was left.
+    Existing,
+    /// There was none: everything must be scanned.
+    Fresh,
+    /// It was damaged, lies at `moved_to` now, and a fresh one took its place: everything must be scanned.
+    Rebuilt {
+        /// The damaged one.
+        moved_to: PathBuf,
+    },
+}
+
+/// Why an index can't be opened. Nothing was changed.
+#[derive(Debug, Clone, Error)]
+pub enum OpenError {
+    /// Another process, or a handle in this one, has it open.
+    #[error("the index at {0} is in use by another process")]
+    AlreadyOpen(PathBuf),
+    /// It was written by a later version.
+    #[error("the index at {dir} has format {format}, which this version does not know")]
+    Format {
+        /// Where.
+        dir: PathBuf,
+        /// The format found.
+        format: u8,
+    },
+    /// The disk is full or failing, or access is denied. Try again later.
+    #[error("the index at {dir} can't be opened: {reason}")]
+    Unavailable {
+        /// Where.
+        dir: PathBuf,
+        /// For people.
+        reason: String,
+    },
+}
+
+enum Failure {
+    Damaged(String),
+    Other(OpenError),
+}
+
+impl SledIndex {
+    /// Opens the index in `dir`, or makes one. Blocks while the log is read: not for an async thread.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Opened), OpenError> {
+        let unavailable = |e: io::Error| OpenError::Unavailable {
+            dir: dir.to_owned(),
+            reason: e.to_string(),
+        };
+        let existed = dir.join("db").exists();
+        let first = match fs::read_to_string(dir.join(DAMAGED)) {
+            Ok(what) => Err(Failure::Damaged(what)),
+            Err(_) => open_once(dir, options),
+        };
+        match first {
+            Ok(index) => Ok((index, if existed { Opened::Existing } else { Opened::Fresh })),
+            Err(Failure::Other(error)) => Err(error),
+            Err(Failure::Damaged(what)) => {
+                let moved_to = set_aside(dir).map_err(unavailable)?;
+                tracing::error!(
+                    dir = %dir.display(), moved_to = %moved_to.display(), what,
+                    "the index was damaged and is rebuilt from the files"
+                );
+                match open_once(dir, options) {
+                    Ok(index) => Ok((index, Opened::Rebuilt { moved_to })),
+                    Err(Failure::Other(error)) => Err(error),
+                    Err(Failure::Damaged(reason)) => {
+                        Err(OpenError::Unavailable { dir: dir.to_owned(), reason })
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn open_once(dir: &Path, options: Options) -> Result<SledIndex, Failure> {
+    let unavailable = |reason: String| {
+        Failure::Other(OpenError::Unavailable { dir: dir.to_owned(), reason })
+    };
+    fs::create_dir_all(dir).map_err(|e| unavailable(e.to_string()))?;
+    sweep(dir).map_err(|e| unavailable(e.to_string()))?;
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(options.cache.max(1 << 20))
+        // Commits are made durable by flush() alone: the engine decides when, and a failure of sled's own
+        // flusher would go unseen.
+        .flush_every_ms(None)
+        .mode(sled::Mode::LowSpace);
+    let sled = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(sled)) => sled,
+        Ok(Err(sled::Error::Corruption { at, .. })) => {
+            return Err(Failure::Damaged(format!("the engine reports corruption at {at:?}")));
+        }
+        Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
+            return Err(Failure::Other(OpenError::AlreadyOpen(dir.to_owned())));
+        }
+        Ok(Err(error)) => return Err(unavailable(error.to_string())),
+        Err(_) => {
+            return Err(Failure::Damaged("the engine stopped while it read the log".to_owned()));
+        }
+    };
+    let db = Db::new(sled, dir);
+    let index = check_format(dir, &db).and_then(|()| SledIndex::with_db(db).map_err(failure(dir)));
+    index
+}
+
+/// Writes the format to a fresh index, and refuses a later one.
+fn check_format(dir: &Path, db: &Db) -> Result<(), Failure> {
+    match db.read(&key::FORMAT).map_err(failure(dir))?.as_deref() {
+        Some(&[FORMAT]) => Ok(()),
+        Some(&[format]) => {
+            Err(Failure::Other(OpenError::Format { dir: dir.to_owned(), format }))
+        }
+        Some(_) => Err(Failure::Damaged("the format is malformed".to_owned())),
+        None => {
+            let mut stage = Stage::default();
+            stage.put(key::FORMAT.to_vec(), vec![FORMAT]);
+            db.apply(stage).map_err(failure(dir))
+        }
+    }
+}
+
+fn failure(dir: &Path) -> impl Fn(IndexError) -> Failure {
+    |error| match error {
+        IndexError::Corrupt(what) => Failure::Damaged(what),
+        IndexError::Unavailable(reason) => {
+            Failure::Other(OpenError::Unavailable { dir: dir.to_owned(), reason })
+        }
+    }
+}
+
+/// Deletes snapshots that sled had not finished when it was stopped: it would take one of them for a
+/// finished one, and call the index corrupt. Renaming is sled's commit, so nothing is lost.
+fn sweep(dir: &Path) -> io::Result<()> {
+    for item in fs::read_dir(dir)? {
+        let item = item?;
+        let name = item.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(item.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a damaged index aside. Two are kept, the newer as `damaged-1`.
+fn set_aside(dir: &Path) -> io::Result<PathBuf> {
+    let beside = |n: u8| {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".damaged-{n}"));
+        dir.with_file_name(name)
+    };
+    let (newer, older) = (beside(1), beside(2));
+    if newer.exists() {
+        if older.exists() {
+            fs::remove_dir_all(&older)?;
+        }
+        fs::rename(&newer, &older)?;
+    }
+    fs::rename(dir, &newer)?;
+    Ok(newer)
+}
