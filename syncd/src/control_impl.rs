@@ -1,0 +1,154 @@
+//! What the control API asks, turned into messages to the parts.
+//!
+//! Questions go straight to the part that knows. Whatever changes something runs in a task of its own: a client
+//! that hangs up must not leave a change half-way.
+
+use std::{future::Future, sync::{Arc, atomic::Ordering}};
+
+use sync_core::{
+    control::{
+        AddedFolder, ApiError, Candidate, Device, ErrorItem, ErrorKind, FileInfo, Folder, FolderAction, FolderRef,
+        Rates, RemovedFolder, SecretShown, Status, Traffic,
+    },
+    secret::Level,
+};
+use tokio::sync::{Mutex, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::{Answer, Control, EventLog, NewFolder},
+    folder::FolderAsk,
+    house::{House, report_of},
+    net::ListCandidates,
+    wiring::Wires,
+};
+
+/// The daemon, as its control API sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Daemon {
+    pub(crate) wires: Arc<Wires>,
+    pub(crate) house: Arc<Mutex<House>>,
+    /// Cancelled to begin an orderly stop.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Daemon {
+    /// Runs a change to its end, whatever becomes of who asked for it.
+    async fn detached<T: Send + 'static>(
+        change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        tokio::spawn(change).await.unwrap_or_else(|_| {
+            Err(ApiError::new(ErrorKind::Internal, "an error in the program; the log says where"))
+        })
+    }
+
+    fn not_open() -> ApiError {
+        ApiError::new(ErrorKind::Unavailable, "the folder isn't open now")
+            .with_hint("`syncctl folder show` says why")
+    }
+
+    /// Adds the folder of the command line, and makes its directory if it isn't there.
+    pub(crate) async fn add_with_directory(&self, new: NewFolder) -> Result<AddedFolder, ApiError> {
+        self.house.lock().await.add(new, true).await
+    }
+}
+
+impl Control for Daemon {
+    fn status(&self) -> Answer<'_, Status> {
+        Box::pin(async {
+            let wires = &self.wires;
+            let roster: Vec<_> = wires.roster().iter().map(|(tag, e)| (*tag, e.clone())).collect();
+            let mut folders = Vec::with_capacity(roster.len());
+            for (tag, entry) in &roster {
+                folders.push(report_of(wires, *tag, entry).await);
+            }
+            folders.sort_by(|a, b| a.name.cmp(&b.name));
+            let sum = |of: fn(&Rates) -> u64| folders.iter().map(|f| of(&f.rates)).sum();
+            let settings = wires.settings();
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                device: Device { id: wires.device_id(), name: settings.name },
+                uptime_s: wires.mono().as_secs(),
+                listen: wires.listening().iter().map(ToString::to_string).collect(),
+                external: Vec::new(),
+                nat: None,
+                discovery: wires.mechanisms(),
+                rates: Rates { up: sum(|r| r.up), down: sum(|r| r.down) },
+                traffic: Traffic {
+                    up: wires.traffic[0].load(Ordering::Relaxed),
+                    down: wires.traffic[1].load(Ordering::Relaxed),
+                },
+                folders,
+            })
+        })
+    }
+
+    fn folder(&self, folder: FolderRef) -> Answer<'_, Folder> {
+        Box::pin(async move {
+            let (tag, entry) = self.wires.find(&folder)?;
+            Ok(report_of(&self.wires, tag, &entry).await)
+        })
+    }
+
+    fn add_folder(&self, request: NewFolder) -> Answer<'_, AddedFolder> {
+        let house = Arc::clone(&self.house);
+        Box::pin(Self::detached(async move { house.lock().await.add(request, false).await }))
+    }
+
+    fn remove_folder(&self, folder: FolderRef) -> Answer<'_, RemovedFolder> {
+        let house = Arc::clone(&self.house);
+        Box::pin(Self::detached(async move { house.lock().await.remove(&folder).await }))
+    }
+
+    fn act(&self, folder: FolderRef, action: FolderAction) -> Answer<'_, Folder> {
+        let house = Arc::clone(&self.house);
+        Box::pin(Self::detached(async move { house.lock().await.act(&folder, action).await }))
+    }
+
+    fn file(&self, folder: FolderRef, path: Vec<u8>) -> Answer<'_, FileInfo> {
+        Box::pin(async move {
+            let (tag, _) = self.wires.find(&folder)?;
+            let actor = self.wires.folder(tag).ok_or_else(Self::not_open)?;
+            let (reply, answer) = oneshot::channel();
+            actor.do_send(FolderAsk::File(path, reply));
+            let answer = answer.await.map_err(|_| Self::not_open())?;
+            answer.map_err(|e| ApiError::new(ErrorKind::Unavailable, e.to_string()))
+        })
+    }
+
+    fn candidates(&self, folder: FolderRef) -> Answer<'_, Vec<Candidate>> {
+        Box::pin(async move {
+            let (tag, _) = self.wires.find(&folder)?;
+            let down = || ApiError::new(ErrorKind::Unavailable, "the address book is being started");
+            let peers = self.wires.peers.addr().ok_or_else(down)?;
+            let (reply, answer) = oneshot::channel();
+            peers.do_send(ListCandidates { folder: tag, reply });
+            answer.await.map_err(|_| down())
+        })
+    }
+
+    fn errors(&self, folder: FolderRef) -> Answer<'_, Vec<ErrorItem>> {
+        Box::pin(async move {
+            let (tag, _) = self.wires.find(&folder)?;
+            let Some(actor) = self.wires.folder(tag) else { return Ok(Vec::new()) };
+            let (reply, answer) = oneshot::channel();
+            actor.do_send(FolderAsk::Errors(reply));
+            answer.await.map_err(|_| Self::not_open())
+        })
+    }
+
+    fn secret(&self, folder: FolderRef, level: Option<Level>) -> Answer<'_, SecretShown> {
+        Box::pin(async move { self.house.lock().await.secret(&folder, level) })
+    }
+
+    fn shutdown(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            self.stop.cancel();
+            Ok(())
+        })
+    }
+
+    fn events(&self) -> Arc<EventLog> {
+        Arc::clone(&self.wires.events)
+    }
+}

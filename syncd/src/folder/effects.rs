@@ -1,0 +1,161 @@
+//! What each of the engine's outputs leads to.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Context};
+use serde_json::json;
+use sync_core::{
+    control::{EventType, path_text},
+    engine::{Event, Input, Output},
+    index::IndexError,
+    path::RelPath,
+};
+use sync_net::{Goodbye, session::SendError};
+use tracing::{debug, info, warn};
+
+use super::{
+    FolderActor, Stage, report,
+    workers::{ApplyJob, ScanJob, StoreJob, WriteJob},
+};
+use crate::{net::BanPeer, policy::Down};
+
+impl FolderActor {
+    /// Does all that the engine wants, and sets the timer for its next wish.
+    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
+        while let Stage::Open(open) = &mut self.stage {
+            let Some(output) = open.engine.poll_output() else { break };
+            self.effect(output, ctx);
+        }
+        self.set_timer(ctx);
+    }
+
+    /// One timer at most: set anew only if something is due before it. It may fire early, which does no
+    /// harm; a busy folder would otherwise set it with every message.
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        let Some(due) = open.engine.next_timeout() else { return };
+        match open.timer {
+            Some((armed, _)) if armed <= due => return,
+            Some((_, timer)) => {
+                ctx.cancel_future(timer);
+            }
+            None => {}
+        }
+        let wait = due.saturating_sub(self.wires.mono()).max(Duration::from_millis(1));
+        let timer = ctx.run_later(wait, |actor, ctx| {
+            if let Stage::Open(open) = &mut actor.stage {
+                open.timer = None;
+                actor.handle_input(Input::Tick, ctx);
+            }
+        });
+        open.timer = Some((due, timer));
+    }
+
+    fn effect(&mut self, output: Output, ctx: &mut Context<Self>) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        let workers = &open.workers;
+        // A channel is closed only if its thread has panicked, and that is told by the thread.
+        match output {
+            Output::Send { session, message } => {
+                let Some(link) = self.sessions.get(&session) else { return };
+                let bytes = message.encode();
+                link.info.count_sent(bytes.len());
+                match link.handle.send_control(bytes) {
+                    Ok(()) | Err(SendError::NotOpen) => {}
+                    Err(error) => {
+                        // A message that is left out would leave both sides with different ideas.
+                        warn!(peer = %link.info.peer, %error, "the session is closed");
+                        link.handle.close(Goodbye::Busy);
+                    }
+                }
+            }
+            Output::Serve { session, request, objects } => {
+                let Some(link) = self.sessions.get(&session) else { return };
+                if !link.server.serve(request, objects) {
+                    warn!(peer = %link.info.peer, "asks for too much at once; the session is closed");
+                    link.handle.close(Goodbye::Violation);
+                }
+            }
+            Output::StopServing { session, requests } => {
+                if let Some(link) = self.sessions.get(&session) {
+                    link.server.stop(&requests);
+                }
+            }
+            Output::Ban { session, reason } => {
+                if let Some(peers) = self.wires.peers.addr() {
+                    peers.do_send(BanPeer { session, reason });
+                }
+            }
+            Output::Scan { scan, what } => drop(workers.scan.send(ScanJob { scan, what })),
+            Output::Apply { group, actions } => {
+                drop(workers.apply.send(ApplyJob::Group { group, actions }));
+            }
+            Output::Flush { flush } => drop(workers.store.send(StoreJob::Flush { flush })),
+            Output::Reserve { counters, seqs } => {
+                drop(workers.store.send(StoreJob::Reserve { counters, seqs }));
+            }
+            Output::NewReplica => drop(workers.store.send(StoreJob::NewReplica)),
+            Output::CheckTemp { content, size, chunks } => {
+                drop(workers.write.send(WriteJob::Check { content, size, chunks }));
+            }
+            Output::CopyLocal { content, size, chunks } => {
+                drop(workers.write.send(WriteJob::CopyLocal { content, size, chunks }));
+            }
+            Output::Write { content, size, offset, index, hash, bytes } => {
+                drop(workers.write.send(WriteJob::Write { content, size, offset, index, hash, bytes }));
+            }
+            Output::DropTemp { content } => drop(workers.write.send(WriteJob::Drop { content })),
+            Output::Event(event) => self.tell(event),
+            Output::IndexFailed(error) => {
+                let reason = match &error {
+                    IndexError::Unavailable(_) => format!("{error}; it is opened again by itself"),
+                    IndexError::Corrupt(_) => format!("{error}; it is rebuilt from the files"),
+                };
+                self.end(Down::Failed(reason), ctx);
+            }
+        }
+    }
+
+    /// Puts an event into the log that people and programs follow.
+    fn tell(&self, event: Event) {
+        let name = &self.entry.name;
+        let (kind, data) = match event {
+            Event::LocalChange { path, what } => (EventType::FileChanged, change(&path, what)),
+            Event::RemoteChange { path, what } => (EventType::FileApplied, change(&path, what)),
+            Event::Conflict { path, copy } => {
+                info!(folder = %name, %path, %copy, "two edits met; both are kept");
+                (EventType::Conflict, json!({ "path": text(&path), "copy": text(&copy) }))
+            }
+            Event::DeletionsHeld { files } => {
+                warn!(folder = %name, files, "deletions wait for `syncctl approve` or `syncctl reject`");
+                (EventType::Held, json!({ "deletes": files }))
+            }
+            Event::ItemFailed { path, reason } => {
+                debug!(folder = %name, %path, reason, "stuck");
+                let kind = report::sort_of(&reason);
+                (EventType::ItemError, json!({ "path": text(&path), "kind": kind, "reason": reason }))
+            }
+            Event::State(state) => {
+                let reason = match &self.stage {
+                    Stage::Open(open) => open.engine.status().ok().and_then(|status| status.reason),
+                    _ => None,
+                };
+                debug!(folder = %name, state = state.as_str(), "state");
+                (EventType::FolderState, json!({ "state": state.as_str(), "reason": reason }))
+            }
+        };
+        self.wires.events.push(kind, Some(name), data);
+    }
+}
+
+fn change(path: &RelPath, what: &str) -> serde_json::Value {
+    let (kind, action) = match what {
+        "deleted" => ("file", "delete"),
+        kind => (kind, "update"),
+    };
+    json!({ "path": text(path), "kind": kind, "action": action })
+}
+
+fn text(path: &RelPath) -> String {
+    path_text(path.as_bytes()).0
+}

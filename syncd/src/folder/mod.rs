@@ -1,0 +1,640 @@
+//! A folder: an actor around the engine, and the threads that do what the engine wants.
+//!
+//! The actor lives on a thread of its own, because the engine reads the index there. It turns messages into
+//! [`Input`]s and [`Output`]s into jobs, and decides nothing itself.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`open`] | opens root, identity and index, blocking, in a thread |
+//! | [`workers`] | the threads: scan, apply, write, store |
+//! | [`serve`] | answers peers' requests |
+//! | [`report`] | tells the state in the words of the control API |
+//! | [`effects`] | what each output leads to |
+//!
+//! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails,
+//! the actor ends and says why; the supervisor opens the folder anew.
+
+mod effects;
+pub(crate) mod open;
+mod permits;
+pub(crate) mod report;
+mod run_mark;
+mod serve;
+mod workers;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use serde_json::json;
+use sync_core::{
+    control::{ErrorItem, EventType, FileInfo, Folder, FolderState, ScanProgress},
+    engine::{Engine, Input, State},
+    ids::SessionId,
+    index::{Index, IndexError},
+    message::Message as PeerMessage,
+};
+use sync_discovery::FolderTag;
+use sync_net::{Goodbye, tcp::SessionHandle};
+use sync_store::{
+    archive::ArchivePolicy,
+    chunks::ChunkStore,
+    fs::RootState,
+    sled_index::SledIndex,
+    watch::{Dirty, FolderWatcher, WatchEvent},
+};
+use tokio::sync::{Semaphore, oneshot};
+use tracing::{info, warn};
+
+use self::{
+    open::{OpenFolderError, Opened, Places},
+    serve::{Server, Store},
+    workers::{ApplyJob, Back, Ending, Workers},
+};
+use crate::{
+    net::{PeerInfo, reader::Object},
+    policy::Down,
+    wiring::{FolderWatch, RosterEntry, Wires},
+};
+
+/// How often a missing root is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often the archive is looked through.
+const PRUNE: Duration = Duration::from_secs(6 * 3600);
+/// Reads for peers at once.
+const READERS: usize = 2;
+/// How long answers under way may hold the index when the folder is closed.
+const LET_GO: Duration = Duration::from_secs(3);
+
+/// A session with a peer, as the folder knows it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    info: Arc<PeerInfo>,
+    handle: SessionHandle,
+    server: Server,
+}
+
+enum Stage {
+    /// It is being opened.
+    Opening,
+    /// The root isn't there.
+    Lost { reason: String, hint: Option<String> },
+    /// It works.
+    Open(Box<OpenFolder>),
+    /// It is being closed.
+    Closing,
+}
+
+struct OpenFolder {
+    engine: Engine<SledIndex>,
+    workers: Workers,
+    watcher: Option<FolderWatcher>,
+    store: Arc<Store>,
+    readers: Arc<Semaphore>,
+    /// The root is missing, and this was told to the engine.
+    lost: bool,
+    hint: Option<String>,
+    timer: Option<(Duration, SpawnHandle)>,
+}
+
+/// The actor.
+pub(crate) struct FolderActor {
+    wires: Arc<Wires>,
+    entry: RosterEntry,
+    places: Places,
+    watch: FolderWatch,
+    stage: Stage,
+    sessions: BTreeMap<SessionId, Link>,
+    down: Option<Down>,
+}
+
+impl FolderActor {
+    pub(crate) fn new(wires: Arc<Wires>, tag: FolderTag, entry: RosterEntry, watch: FolderWatch) -> Self {
+        let id = crate::wiring::hex(&tag.0);
+        let places = Places { identity: wires.home.identity(), index: wires.home.index(&id), id };
+        Self {
+            wires,
+            entry,
+            places,
+            watch,
+            stage: Stage::Opening,
+            sessions: BTreeMap::new(),
+            down: None,
+        }
+    }
+
+    /// Opens the folder in a thread, after what is left of the last opening has ended.
+    fn begin_opening(&mut self, before: Option<Closing>, ctx: &mut Context<Self>) {
+        self.stage = Stage::Opening;
+        let (entry, places, back) = (self.entry.clone(), self.places.clone(), ctx.address());
+        let spawned = std::thread::Builder::new().name("folder-open".into()).spawn(move || {
+            if let Some(before) = before {
+                before.wait();
+            }
+            back.do_send(OpenResult(open::open(&entry, &places).map(Box::new)));
+        });
+        if let Err(error) = spawned {
+            self.end(Down::Failed(format!("no thread to open the folder: {error}")), ctx);
+        }
+    }
+
+    fn opened(&mut self, opened: Opened, ctx: &mut Context<Self>) -> Result<(), String> {
+        for notice in &opened.notices {
+            warn!(folder = %self.entry.name, notice, "attention");
+            let data = json!({ "path": "", "kind": "index", "reason": notice });
+            self.wires.events.push(EventType::ItemError, Some(&self.entry.name), data);
+        }
+        let actor = ctx.address();
+        let Opened { config, index, disk, temps, applier, identity, marker, notices } = opened;
+        let engine =
+            Engine::new(config.clone(), index.clone(), self.wires.now()).map_err(|e| e.to_string())?;
+        let store = Arc::new(ChunkStore::new(Arc::clone(&disk), index.clone(), Arc::clone(&temps)));
+        let parts = workers::Parts { config, index, disk, temps, applier, marker };
+        let workers = Workers::start(&parts, identity, &actor).map_err(|e| e.to_string())?;
+        drop(notices);
+        let mut open = OpenFolder {
+            engine,
+            workers,
+            watcher: None,
+            store,
+            readers: Arc::new(Semaphore::new(READERS)),
+            lost: false,
+            hint: None,
+            timer: None,
+        };
+        open.watch(&self.entry, &actor);
+        self.stage = Stage::Open(Box::new(open));
+        info!(folder = %self.entry.name, path = %self.entry.path.display(), "open");
+        self.prune();
+        self.pump(ctx);
+        self.watch.ready(actor);
+        Ok(())
+    }
+
+    /// Takes the open folder apart. Its index is closed when what is returned has been waited for.
+    fn close(&mut self) -> Option<Closing> {
+        self.sessions.clear();
+        self.watch.not_ready();
+        match std::mem::replace(&mut self.stage, Stage::Closing) {
+            Stage::Open(open) => {
+                let OpenFolder { engine, workers, watcher, store, readers, .. } = *open;
+                readers.close();
+                drop((engine, watcher));
+                Some(Closing { workers: workers.end(), store })
+            }
+            _ => None,
+        }
+    }
+
+    /// Closes the folder and ends the actor.
+    fn end(&mut self, down: Down, ctx: &mut Context<Self>) {
+        if self.down.is_some() {
+            return;
+        }
+        if let Down::Failed(reason) = &down {
+            let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
+            self.wires.events.push(EventType::FolderState, Some(&self.entry.name), data);
+        }
+        self.down = Some(down);
+        let Some(closing) = self.close() else {
+            ctx.stop();
+            return;
+        };
+        let back = ctx.address();
+        let spawned = std::thread::Builder::new().name("folder-close".into()).spawn(move || {
+            closing.wait();
+            back.do_send(Closed);
+        });
+        if spawned.is_err() {
+            ctx.stop();
+        }
+    }
+
+    fn reopen(&mut self, ctx: &mut Context<Self>) {
+        let before = self.close();
+        self.begin_opening(before, ctx);
+    }
+
+    /// Gives the engine an input, and does what it wants.
+    fn handle_input(&mut self, input: Input, ctx: &mut Context<Self>) {
+        if let Stage::Open(open) = &mut self.stage {
+            open.engine.handle(input, self.wires.now());
+            self.pump(ctx);
+        }
+    }
+
+    fn root_found(&mut self, state: RootState, ctx: &mut Context<Self>) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        match state {
+            RootState::Ok => {
+                if std::mem::replace(&mut open.lost, false) {
+                    info!(folder = %self.entry.name, "the folder's directory is back");
+                    open.watch(&self.entry, &ctx.address());
+                    self.handle_input(Input::RootFound, ctx);
+                }
+            }
+            // Another directory stands at the path. Whether it is the right one shows when it is opened.
+            RootState::Replaced => self.reopen(ctx),
+            state => {
+                let reason = state.reason().unwrap_or_default();
+                open.hint = state.remedy().map(str::to_owned);
+                if !std::mem::replace(&mut open.lost, true) {
+                    warn!(folder = %self.entry.name, reason, "nothing is touched until this is settled");
+                }
+                ctx.run_later(LOOK_AGAIN, |actor, _| {
+                    if let Stage::Open(open) = &actor.stage
+                        && open.lost
+                    {
+                        let _ = open.workers.apply.send(ApplyJob::LookAtRoot);
+                    }
+                });
+                self.handle_input(Input::RootLost { reason }, ctx);
+            }
+        }
+    }
+
+    fn prune(&self) {
+        if let Stage::Open(open) = &self.stage {
+            let days = self.entry.settings.archive_days;
+            // Without an archive nothing new comes into it; what is there goes after a day.
+            let policy = ArchivePolicy { days: days.max(1), ..ArchivePolicy::default() };
+            let _ = open.workers.apply.send(ApplyJob::Prune(policy));
+        }
+    }
+
+    fn report(&self) -> Folder {
+        match &self.stage {
+            Stage::Open(open) => match open.engine.status() {
+                Ok(status) => {
+                    let progress = &open.workers.progress;
+                    let scanning = status.state == State::Scanning;
+                    let scan = scanning
+                        .then(|| ScanProgress { entries: progress.files(), bytes: progress.bytes() });
+                    report::open(&self.entry, &status, &self.sessions, scan, open.hint.clone())
+                }
+                Err(error) => {
+                    report::closed(&self.entry, FolderState::Stopped, Some(error.to_string()), None)
+                }
+            },
+            Stage::Lost { reason, hint } => {
+                report::closed(&self.entry, FolderState::Stopped, Some(reason.clone()), hint.clone())
+            }
+            Stage::Opening | Stage::Closing => {
+                report::closed(&self.entry, FolderState::Scanning, Some("it is being opened".into()), None)
+            }
+        }
+    }
+
+    fn errors(&self) -> Vec<ErrorItem> {
+        match &self.stage {
+            Stage::Open(open) => report::errors(&self.entry.name, open.engine.errors()),
+            _ => Vec::new(),
+        }
+    }
+
+    fn file(&self, path: &[u8]) -> Result<FileInfo, IndexError> {
+        let Stage::Open(open) = &self.stage else {
+            return Err(IndexError::Unavailable("the folder isn't open".into()));
+        };
+        let known = match report::parse_path(path) {
+            Some(path) => open.engine.index().entry(&path)?,
+            None => None,
+        };
+        let stuck = open.engine.errors().into_iter().find(|error| error.path == path);
+        Ok(report::file(&self.entry, path, known.as_ref(), stuck, &self.sessions))
+    }
+}
+
+impl OpenFolder {
+    /// Watches the root, from now on or anew.
+    fn watch(&mut self, entry: &RosterEntry, actor: &Addr<FolderActor>) {
+        self.watcher = None;
+        let to = actor.clone();
+        let started = FolderWatcher::start(&entry.path, move |event| to.do_send(Watched(event)));
+        match started {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => {
+                warn!(folder = %entry.name, %error, "the folder can't be watched; changes are found by scans only");
+                self.hint = Some(format!("changes here are found by scans only: {error}"));
+            }
+        }
+    }
+}
+
+/// What is left of an open folder.
+struct Closing {
+    workers: Ending,
+    store: Arc<Store>,
+}
+
+impl Closing {
+    /// Waits until nobody has the index any more. Blocks.
+    fn wait(self) {
+        self.workers.wait();
+        let until = Instant::now() + LET_GO;
+        let mut store = self.store;
+        while Instant::now() < until {
+            match Arc::try_unwrap(store) {
+                Ok(store) => return drop(store),
+                Err(shared) => store = shared,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Actor for FolderActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(PRUNE, |actor, _| actor.prune());
+        self.begin_opening(None, ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.close();
+        // Without a word about it, this was a panic.
+        self.watch.down(self.down.take().unwrap_or(Down::Died));
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct OpenResult(Result<Box<Opened>, OpenFolderError>);
+
+impl Handler<OpenResult> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, OpenResult(result): OpenResult, ctx: &mut Self::Context) {
+        if self.down.is_some() || !matches!(self.stage, Stage::Opening) {
+            return;
+        }
+        match result {
+            Ok(opened) => {
+                if let Err(reason) = self.opened(*opened, ctx) {
+                    self.end(Down::Failed(reason), ctx);
+                }
+            }
+            Err(OpenFolderError::Root { reason, remedy }) => {
+                warn!(folder = %self.entry.name, reason, "stopped until this is settled");
+                let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
+                self.wires.events.push(EventType::FolderState, Some(&self.entry.name), data);
+                self.stage = Stage::Lost { reason, hint: remedy.map(str::to_owned) };
+                ctx.run_later(LOOK_AGAIN, |actor, ctx| {
+                    if matches!(actor.stage, Stage::Lost { .. }) {
+                        actor.begin_opening(None, ctx);
+                    }
+                });
+            }
+            Err(error) => self.end(Down::Failed(error.to_string()), ctx),
+        }
+    }
+}
+
+/// The threads of a closed folder have ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Closed;
+
+impl Handler<Closed> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Closed, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// Closes the folder: what runs is finished, the index is flushed, then the actor ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopFolder;
+
+impl Handler<StopFolder> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopFolder, ctx: &mut Self::Context) {
+        self.end(Down::Done, ctx);
+    }
+}
+
+impl Handler<Back> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, back: Back, ctx: &mut Self::Context) {
+        match back {
+            Back::Input(input, permit) => {
+                self.handle_input(*input, ctx);
+                drop(permit);
+            }
+            Back::Root(state) => self.root_found(state, ctx),
+            Back::Took(paths, took) => {
+                if let Stage::Open(open) = &self.stage
+                    && let Some(watcher) = &open.watcher
+                {
+                    paths.into_iter().for_each(|path| watcher.hashing_took(path, took));
+                }
+            }
+            Back::Died(thread) => {
+                self.end(Down::Failed(format!("the folder's {thread} thread broke off; see the log")), ctx);
+            }
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Watched(WatchEvent);
+
+impl Handler<Watched> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, Watched(event): Watched, ctx: &mut Self::Context) {
+        match event {
+            WatchEvent::Dirty(Dirty::Paths(paths)) => self.handle_input(Input::Dirty(paths), ctx),
+            WatchEvent::Dirty(Dirty::All) => self.handle_input(Input::DirtyAll, ctx),
+            WatchEvent::Degraded { reason } => {
+                warn!(folder = %self.entry.name, reason, "changes may be found by scans only");
+                if let Stage::Open(open) = &mut self.stage {
+                    open.hint = Some(reason);
+                }
+            }
+        }
+    }
+}
+
+/// A session with a member stands.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PeerUp {
+    pub(crate) info: Arc<PeerInfo>,
+    pub(crate) handle: SessionHandle,
+}
+
+impl Handler<PeerUp> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, PeerUp { info, handle }: PeerUp, ctx: &mut Self::Context) {
+        let Stage::Open(open) = &self.stage else {
+            handle.close(Goodbye::Busy);
+            return;
+        };
+        let server = Server::start(
+            &self.wires.runtime,
+            handle.clone(),
+            Arc::clone(&info),
+            Arc::clone(&open.store),
+            Arc::clone(&open.readers),
+            ctx.address().downgrade(),
+        );
+        let (session, peer, level) = (info.session, info.peer, info.level);
+        self.sessions.insert(session, Link { info, handle, server });
+        self.handle_input(Input::PeerUp { session, peer, level }, ctx);
+    }
+}
+
+/// A session is over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PeerDown {
+    pub(crate) session: SessionId,
+}
+
+impl Handler<PeerDown> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, PeerDown { session }: PeerDown, ctx: &mut Self::Context) {
+        if self.sessions.remove(&session).is_some() {
+            self.handle_input(Input::PeerDown { session }, ctx);
+        }
+    }
+}
+
+/// Whoever had the sessions has lost them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AllPeersDown;
+
+impl Handler<AllPeersDown> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: AllPeersDown, ctx: &mut Self::Context) {
+        for (session, link) in std::mem::take(&mut self.sessions) {
+            link.handle.close(Goodbye::Done);
+            self.handle_input(Input::PeerDown { session }, ctx);
+        }
+    }
+}
+
+/// Something came from a peer.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A control message.
+    Message(PeerMessage),
+    /// Objects of answers.
+    Objects(Vec<Object>),
+}
+
+/// Something came from a peer. The next is sent when this has been handled.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromPeer {
+    pub(crate) session: SessionId,
+    pub(crate) received: Received,
+}
+
+impl Handler<FromPeer> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, FromPeer { session, received }: FromPeer, ctx: &mut Self::Context) {
+        if !self.sessions.contains_key(&session) {
+            return;
+        }
+        match received {
+            Received::Message(message) => self.handle_input(Input::Message { session, message }, ctx),
+            Received::Objects(objects) => {
+                for (request, index, object) in objects {
+                    self.handle_input(Input::Object { session, request, index, object }, ctx);
+                }
+            }
+        }
+    }
+}
+
+/// What went wrong when a peer was served.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum ServeTrouble {
+    /// These paths don't hold what the index says.
+    Suspects(serve::Suspects),
+    /// The index can't answer.
+    Index(IndexError),
+}
+
+impl Handler<ServeTrouble> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, trouble: ServeTrouble, ctx: &mut Self::Context) {
+        match trouble {
+            ServeTrouble::Suspects(paths) => self.handle_input(Input::Dirty(paths), ctx),
+            ServeTrouble::Index(error) => self.end(Down::Failed(error.to_string()), ctx),
+        }
+    }
+}
+
+/// What the user wants of a folder.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum FolderAsk {
+    /// Its state.
+    Report(oneshot::Sender<Folder>),
+    /// What is stuck.
+    Errors(oneshot::Sender<Vec<ErrorItem>>),
+    /// Why a file is as it is.
+    File(Vec<u8>, oneshot::Sender<Result<FileInfo, IndexError>>),
+    /// Let it rest, or go on.
+    Pause(bool),
+    /// Look at everything.
+    Rescan,
+    /// Let held deletions go.
+    Approve,
+    /// Fetch them back.
+    Reject,
+    /// It has other settings.
+    Tune(Box<RosterEntry>),
+}
+
+impl Handler<FolderAsk> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, ask: FolderAsk, ctx: &mut Self::Context) {
+        match ask {
+            // Whoever asked may have gone.
+            FolderAsk::Report(reply) => drop(reply.send(self.report())),
+            FolderAsk::Errors(reply) => drop(reply.send(self.errors())),
+            FolderAsk::File(path, reply) => drop(reply.send(self.file(&path))),
+            FolderAsk::Pause(paused) => {
+                self.entry.paused = paused;
+                self.handle_input(Input::Pause(paused), ctx);
+            }
+            FolderAsk::Rescan => self.handle_input(Input::DirtyAll, ctx),
+            FolderAsk::Approve => self.handle_input(Input::Approve, ctx),
+            FolderAsk::Reject => self.handle_input(Input::Reject, ctx),
+            FolderAsk::Tune(entry) => {
+                let (old, new) = (&self.entry.settings, &entry.settings);
+                let anew = old.rescan != new.rescan || old.min_free != new.min_free;
+                self.entry = *entry;
+                match &self.stage {
+                    // These are fixed when the folder is opened.
+                    Stage::Open(_) if anew => self.reopen(ctx),
+                    Stage::Open(open) => {
+                        let _ = open.workers.apply.send(ApplyJob::Policy(open::policy(&self.entry)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

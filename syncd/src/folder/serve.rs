@@ -1,0 +1,222 @@
+//! Answers peers' requests: reads objects from the disk and sends them, no faster than the session takes them.
+//!
+//! One task for each session takes its requests one after the other. Reading is done on the runtime's blocking
+//! threads, at most a few reads at once for a folder. Bytes go from the read buffer to the session without
+//! being copied, but for small objects, which share a buffer.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use actix::WeakAddr;
+use bytes::{BufMut, Bytes, BytesMut};
+use sync_core::{
+    index::IndexError,
+    message::{ObjectId, object_head},
+    path::RelPath,
+};
+use sync_net::{Goodbye, session::SendError, tcp::SessionHandle};
+use sync_store::{chunks::ChunkStore, fs::RootDisk, sled_index::SledIndex};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+use tracing::{debug, warn};
+
+use super::{FolderActor, ServeTrouble};
+use crate::net::PeerInfo;
+
+/// The store of a folder.
+pub(super) type Store = ChunkStore<RootDisk, SledIndex>;
+
+/// Requests of one peer that may wait.
+const MAX_WAITING: usize = 1_024;
+/// Reading goes on while fewer bytes wait in the session.
+const FULL: usize = 4 << 20;
+/// About so many bytes are read at once.
+const PIECE: usize = 2 << 20;
+/// Smaller objects are copied together.
+const SMALL: usize = 16 << 10;
+
+struct Job {
+    request: u32,
+    objects: Vec<ObjectId>,
+}
+
+/// Serves one session, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    jobs: mpsc::Sender<Job>,
+    open: Open,
+}
+
+/// Requests that are not answered yet, and weren't taken back.
+#[derive(Debug, Clone, Default)]
+struct Open(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, request: u32) -> bool {
+        self.lock().contains(&request)
+    }
+}
+
+impl Server {
+    /// Starts the task.
+    pub(super) fn start(
+        runtime: &Handle,
+        handle: SessionHandle,
+        info: Arc<PeerInfo>,
+        store: Arc<Store>,
+        readers: Arc<Semaphore>,
+        folder: WeakAddr<FolderActor>,
+    ) -> Self {
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let open = Open::default();
+        let task = Task { handle, info, store, readers, folder, open: open.clone() };
+        runtime.spawn(task.run(waiting));
+        Self { jobs, open }
+    }
+
+    /// Takes a request. `false`: the peer asks for more than any peer of ours would.
+    pub(super) fn serve(&self, request: u32, objects: Vec<ObjectId>) -> bool {
+        self.open.lock().insert(request);
+        self.jobs.try_send(Job { request, objects }).is_ok()
+    }
+
+    /// The peer took requests back.
+    pub(super) fn stop(&self, requests: &[u32]) {
+        let mut open = self.open.lock();
+        for request in requests {
+            open.remove(request);
+        }
+    }
+}
+
+struct Task {
+    handle: SessionHandle,
+    info: Arc<PeerInfo>,
+    store: Arc<Store>,
+    readers: Arc<Semaphore>,
+    folder: WeakAddr<FolderActor>,
+    open: Open,
+}
+
+impl Task {
+    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        // About how large this peer's objects are, to read neither too few nor too many at once.
+        let mut usual = 64 << 10;
+        while let Some(job) = jobs.recv().await {
+            if !self.open.has(job.request) {
+                continue;
+            }
+            match self.answer(&job, &mut usual).await {
+                Ok(()) => {}
+                Err(Trouble::Session) => return,
+                Err(Trouble::Index(error)) => {
+                    warn!(%error, "a peer's request can't be answered");
+                    self.handle.close(Goodbye::Busy);
+                    self.tell(ServeTrouble::Index(error));
+                    return;
+                }
+            }
+            self.open.lock().remove(&job.request);
+        }
+    }
+
+    async fn answer(&self, job: &Job, usual: &mut usize) -> Result<(), Trouble> {
+        let mut rest = &job.objects[..];
+        if rest.is_empty() {
+            return self.send(job.request, Bytes::new(), true);
+        }
+        while !rest.is_empty() {
+            if self.handle.bulk_queued_bytes() >= FULL {
+                self.handle.bulk_ready().await;
+            }
+            if !self.open.has(job.request) {
+                debug!(request = job.request, "taken back by the peer");
+                return self.handle.cancel_bulk(job.request).map_err(|_| Trouble::Session);
+            }
+            let count = (PIECE / (*usual).max(1)).clamp(1, 256).min(rest.len());
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            let objects = self.read(now.to_vec()).await?;
+            let bytes: usize = objects.iter().flatten().map(Bytes::len).sum();
+            *usual = (*usual + bytes / count.max(1)) / 2;
+            self.send_objects(job.request, objects, rest.is_empty())?;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<Bytes>>, Trouble> {
+        // Closed only when the folder is, and then the session goes too.
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| Trouble::Session)?;
+        let store = Arc::clone(&self.store);
+        let read = tokio::task::spawn_blocking(move || {
+            let found = store.read(&ids);
+            drop(permit);
+            found
+        });
+        let found = read.await.map_err(|_| Trouble::Session)?.map_err(Trouble::Index)?;
+        if !found.suspects.is_empty() {
+            self.tell(ServeTrouble::Suspects(found.suspects));
+        }
+        Ok(found.objects)
+    }
+
+    fn send_objects(&self, request: u32, objects: Vec<Option<Bytes>>, last: bool) -> Result<(), Trouble> {
+        let mut gathered = BytesMut::new();
+        for object in objects {
+            gathered.put_slice(&object_head(object.as_ref()));
+            match object {
+                Some(object) if object.len() < SMALL => gathered.extend_from_slice(&object),
+                Some(object) => {
+                    self.send(request, gathered.split().freeze(), false)?;
+                    self.send(request, object, false)?;
+                }
+                None => {}
+            }
+            if gathered.len() > PIECE / 2 {
+                self.send(request, gathered.split().freeze(), false)?;
+            }
+        }
+        if last || !gathered.is_empty() {
+            self.send(request, gathered.freeze(), last)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, request: u32, data: Bytes, last: bool) -> Result<(), Trouble> {
+        self.info.count_sent(data.len());
+        match self.handle.send_bulk(request, data, last) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if error != SendError::NotOpen {
+                    warn!(%error, "an answer doesn't fit into the session");
+                    self.handle.close(Goodbye::Busy);
+                }
+                Err(Trouble::Session)
+            }
+        }
+    }
+
+    fn tell(&self, trouble: ServeTrouble) {
+        if let Some(folder) = self.folder.upgrade() {
+            folder.do_send(trouble);
+        }
+    }
+}
+
+enum Trouble {
+    /// The session is over.
+    Session,
+    /// The index can't answer.
+    Index(IndexError),
+}
+
+/// Paths whose bytes aren't what the index says.
+pub(super) type Suspects = Vec<RelPath>;

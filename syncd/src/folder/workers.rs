@@ -1,0 +1,378 @@
+//! The threads that do a folder's blocking work.
+//!
+//! | thread | what it does | order |
+//! |---|---|---|
+//! | scan | looks at the disk | one scan at a time |
+//! | apply | changes the disk, prunes the archive | one group at a time, as told |
+//! | write | verifies and writes chunks into temporaries | as told |
+//! | store | flushes the index, reserves numbers | as told |
+//!
+//! Jobs come by channels; results go back to the folder's actor as [`Back`] messages. How many jobs there can be
+//! is bounded by the engine, which waits for results; a scan's findings carry permits besides. A thread that
+//! panics tells so, and the folder is opened anew. The threads end when their channels are closed.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use actix::{Addr, Message};
+use bytes::Bytes;
+use sync_core::{
+    chunk::ContentHash,
+    disk::{Action, Found, Outcome},
+    engine::{Config, Input, ScanWhat},
+    index::Index,
+    manifest::{ChunkRef, ContentRoot},
+    path::RelPath,
+};
+use sync_store::{
+    apply::{Applier, ApplyPolicy},
+    archive::ArchivePolicy,
+    fs::{Marker, Place, RootDisk, RootState, check_root},
+    identity::FolderIdentity,
+    scan::{ScanError, ScanEvent, ScanOptions, ScanProgress, Scanner},
+    sled_index::SledIndex,
+    temps::Temps,
+};
+use tracing::{debug, warn};
+
+use super::{
+    FolderActor,
+    open::chunk_seed,
+    permits::{Permit, Permits},
+};
+use crate::wiring::unix_ns;
+
+/// Findings that the engine hasn't taken yet.
+const SCAN_BATCHES: usize = 4;
+/// Names that can't be synced and are remembered.
+const MAX_SKIPPED: usize = 10_000;
+/// Hashing that takes longer makes a file a hot one.
+const SLOW_HASH: Duration = Duration::from_millis(25);
+
+/// What a thread tells the folder's actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Back {
+    /// Something for the engine; the permit is given back when it was taken.
+    Input(Box<Input>, Option<Permit>),
+    /// How the root was found.
+    Root(RootState),
+    /// Looking at these paths took so long.
+    Took(Vec<RelPath>, Duration),
+    /// A thread broke off.
+    Died(&'static str),
+}
+
+/// A scan to make.
+#[derive(Debug)]
+pub(super) struct ScanJob {
+    pub(super) scan: u64,
+    pub(super) what: ScanWhat,
+}
+
+/// Something to do for the apply thread.
+#[derive(Debug)]
+pub(super) enum ApplyJob {
+    Group { group: u64, actions: Vec<Action> },
+    Policy(ApplyPolicy),
+    /// Drop what is too old from the archive and from the temporaries.
+    Prune(ArchivePolicy),
+    /// Look at the root and tell.
+    LookAtRoot,
+}
+
+/// Something to do for the write thread.
+#[derive(Debug)]
+pub(super) enum WriteJob {
+    Check { content: ContentRoot, size: u64, chunks: Arc<[ChunkRef]> },
+    CopyLocal { content: ContentRoot, size: u64, chunks: Vec<(u32, u64, ChunkRef)> },
+    Write { content: ContentRoot, size: u64, offset: u64, index: u32, hash: ContentHash, bytes: Bytes },
+    Drop { content: ContentRoot },
+}
+
+/// Something to do for the store thread.
+#[derive(Debug)]
+pub(super) enum StoreJob {
+    Flush { flush: u64 },
+    Reserve { counters: u64, seqs: u64 },
+    NewReplica,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) index: SledIndex,
+    pub(super) disk: Arc<RootDisk>,
+    pub(super) temps: Arc<Temps<RootDisk>>,
+    pub(super) applier: Arc<Applier<RootDisk>>,
+    pub(super) marker: Marker,
+}
+
+/// The threads of an open folder.
+#[derive(Debug)]
+pub(super) struct Workers {
+    pub(super) scan: Sender<ScanJob>,
+    pub(super) apply: Sender<ApplyJob>,
+    pub(super) write: Sender<WriteJob>,
+    pub(super) store: Sender<StoreJob>,
+    pub(super) progress: Arc<ScanProgress>,
+    cancel: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What is left of the threads once no more jobs come.
+#[derive(Debug)]
+pub(super) struct Ending(Vec<JoinHandle<()>>);
+
+impl Ending {
+    /// Waits for the threads. Blocks.
+    pub(super) fn wait(self) {
+        for thread in self.0 {
+            // A panic was told already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Workers {
+    /// Starts the threads over an open folder. Its identity goes to the store thread.
+    pub(super) fn start(parts: &Parts, identity: FolderIdentity, actor: &Addr<FolderActor>) -> io::Result<Self> {
+        let mut options = ScanOptions::new(chunk_seed(&parts.config.keys));
+        // Hashing must not take the whole machine: two threads are past most disks.
+        options.threads = options.threads.min(2);
+        let scanner = Scanner::new(Arc::clone(&parts.disk), parts.index.clone(), options);
+        let (progress, cancel) = (scanner.progress(), Arc::new(AtomicBool::new(false)));
+        let (scan, scans) = channel();
+        let (apply, applies) = channel();
+        let (write, writes) = channel();
+        let (store, stores) = channel();
+        let mut threads = Vec::new();
+        let root = (Arc::clone(&parts.disk), parts.marker);
+        let (scan_root, stop) = (root.clone(), Arc::clone(&cancel));
+        threads.push(spawn("scan", actor, move |to| run_scans(&scanner, &scans, &scan_root, &stop, to))?);
+        let (applier, temps) = (Arc::clone(&parts.applier), Arc::clone(&parts.temps));
+        threads.push(spawn("apply", actor, move |to| {
+            let apply = |actions| applier.apply(actions);
+            for job in applies {
+                match job {
+                    ApplyJob::Group { group, actions } => apply_group(&root, group, actions, apply, to),
+                    ApplyJob::Policy(policy) => applier.set_policy(policy),
+                    ApplyJob::LookAtRoot => to.do_send(Back::Root(check_root(&*root.0, &root.1))),
+                    ApplyJob::Prune(policy) => {
+                        let pruned = applier.archive().prune(policy, unix_ns());
+                        let swept = temps.sweep(&[], unix_ns());
+                        debug!(?pruned, ?swept, "archive and temporaries were looked through");
+                    }
+                }
+            }
+        })?);
+        let (temps, index) = (Arc::clone(&parts.temps), parts.index.clone());
+        threads.push(spawn("write", actor, move |to| {
+            for job in writes {
+                write_job(&temps, &index, job, to);
+            }
+        })?);
+        let index = parts.index.clone();
+        threads.push(spawn("store", actor, move |to| run_store(&index, identity, &stores, to))?);
+        Ok(Self { scan, apply, write, store, progress, cancel, threads })
+    }
+
+    /// No more jobs; what runs is finished, but for a scan, which breaks off.
+    pub(super) fn end(self) -> Ending {
+        self.cancel.store(true, Ordering::Relaxed);
+        Ending(self.threads)
+    }
+}
+
+/// Starts a thread that tells when it panics.
+fn spawn(
+    name: &'static str,
+    actor: &Addr<FolderActor>,
+    work: impl FnOnce(&Addr<FolderActor>) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    struct Watch(&'static str, Addr<FolderActor>);
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.1.do_send(Back::Died(self.0));
+            }
+        }
+    }
+    let watch = Watch(name, actor.clone());
+    std::thread::Builder::new().name(format!("folder-{name}")).spawn(move || work(&watch.1))
+}
+
+fn input(to: &Addr<FolderActor>, input: Input) {
+    to.do_send(Back::Input(Box::new(input), None));
+}
+
+fn run_scans(
+    scanner: &Scanner<RootDisk, SledIndex>,
+    jobs: &Receiver<ScanJob>,
+    (disk, marker): &(Arc<RootDisk>, Marker),
+    cancel: &AtomicBool,
+    to: &Addr<FolderActor>,
+) {
+    let permits = Permits::new(SCAN_BATCHES);
+    for ScanJob { scan, what } in jobs {
+        let state = check_root(&**disk, marker);
+        if let Some(reason) = state.reason() {
+            to.do_send(Back::Root(state));
+            input(to, Input::ScanDone { scan, skipped: Vec::new(), error: Some(reason) });
+            continue;
+        }
+        let mut skipped = Vec::new();
+        let mut slow = Vec::new();
+        let mut sink = |event| match event {
+            ScanEvent::Items(items) => {
+                let hot = items.iter().filter(|item| match &item.found {
+                    Found::File { stat, .. } => stat.size > 1 << 20,
+                    found => *found == Found::Busy,
+                });
+                slow.extend(hot.take(64usize.saturating_sub(slow.len())).map(|item| item.path.clone()));
+                let permit = permits.take();
+                to.do_send(Back::Input(Box::new(Input::Scanned { scan, items }), Some(permit)));
+            }
+            ScanEvent::Skipped { path, reason } => {
+                if skipped.len() < MAX_SKIPPED {
+                    skipped.push((path, reason.to_string()));
+                }
+            }
+        };
+        let began = Instant::now();
+        let result = match &what {
+            ScanWhat::All => scanner.scan_all(&mut sink, cancel),
+            ScanWhat::Paths(paths) => scanner.scan_paths(paths, &mut sink, cancel),
+        };
+        let took = began.elapsed();
+        if matches!(what, ScanWhat::Paths(_)) && took > SLOW_HASH && !slow.is_empty() {
+            to.do_send(Back::Took(slow, took));
+        }
+        let error = result.as_ref().err().map(ToString::to_string);
+        match result {
+            Ok(summary) => debug!(scan, ?summary, ?took, "scanned"),
+            Err(ScanError::Cancelled) => {}
+            Err(error) => {
+                warn!(scan, %error, "a scan broke off; what it didn't reach is left as it is");
+                to.do_send(Back::Root(check_root(&**disk, marker)));
+            }
+        }
+        input(to, Input::ScanDone { scan, skipped, error });
+    }
+}
+
+/// Carries a group out, unless the root isn't there any more.
+fn apply_group(
+    (disk, marker): &(Arc<RootDisk>, Marker),
+    group: u64,
+    actions: Vec<Action>,
+    apply: impl FnOnce(Vec<Action>) -> Vec<Outcome>,
+    to: &Addr<FolderActor>,
+) {
+    let state = check_root(&**disk, marker);
+    let outcomes = if state == RootState::Ok {
+        apply(actions)
+    } else {
+        to.do_send(Back::Root(state));
+        // Nothing was changed, and all of it must be looked at again.
+        vec![Outcome::Stale; actions.len()]
+    };
+    input(to, Input::Applied { group, outcomes });
+}
+
+fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Addr<FolderActor>) {
+    match job {
+        WriteJob::Check { content, size, chunks } => {
+            let have = temps.check(&content, size, &chunks).unwrap_or_else(|error| {
+                debug!(%error, "a temporary can't be checked");
+                vec![false; chunks.len()]
+            });
+            input(to, Input::TempChecked { content, have });
+        }
+        WriteJob::CopyLocal { content, size, chunks } => {
+            let results = chunks
+                .iter()
+                .map(|(number, offset, chunk)| {
+                    (*number, copy_local(temps, index, &content, size, *offset, chunk).unwrap_or(false))
+                })
+                .collect();
+            input(to, Input::CopiedLocal { content, results });
+        }
+        WriteJob::Write { content, size, offset, index, hash, bytes } => {
+            let (ok, full) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
+                Ok(ok) => (ok, None),
+                Err(e) => (false, Some(format!("cannot write to the disk: {e}"))),
+            };
+            input(to, Input::Written { content, index, ok, full });
+        }
+        WriteJob::Drop { content } => {
+            if let Err(error) = temps.discard(&content) {
+                debug!(%error, "a temporary stays until it is a week old");
+            }
+        }
+    }
+}
+
+/// Takes a chunk from any local file that holds it.
+fn copy_local(
+    temps: &Temps<RootDisk>,
+    index: &SledIndex,
+    content: &ContentRoot,
+    size: u64,
+    offset: u64,
+    chunk: &ChunkRef,
+) -> io::Result<bool> {
+    let unavailable = |e: sync_core::index::IndexError| io::Error::other(e.to_string());
+    let (source, from) = match index.chunk_place(&chunk.hash).map_err(unavailable)? {
+        Some(place) => (place.content, place.offset),
+        None => (ContentRoot::single(chunk.hash), 0),
+    };
+    for path in index.with_content(&source, 4).map_err(unavailable)? {
+        if temps.copy_chunk(content, size, offset, chunk, Place::User(&path), from)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn run_store(index: &SledIndex, mut identity: FolderIdentity, jobs: &Receiver<StoreJob>, to: &Addr<FolderActor>) {
+    for job in jobs {
+        match job {
+            StoreJob::Flush { flush } => {
+                let error = index.flush().err().map(|e| e.to_string());
+                input(to, Input::Flushed { flush, error });
+            }
+            StoreJob::Reserve { counters, seqs } => match identity.reserve(counters, seqs) {
+                Ok((counters, seqs)) => input(to, Input::Reserved { counters, seqs }),
+                Err(error) => failed(to, &error.to_string()),
+            },
+            StoreJob::NewReplica => match identity.new_replica() {
+                Ok(new) => {
+                    warn!(replica = %new.replica, "peers know more of us than we do: a new replica begins");
+                    let (replica, counters, numbering) = (new.replica, new.counters, new.generation);
+                    input(to, Input::NewReplica { replica, counters, numbering });
+                }
+                Err(error) => failed(to, &error.to_string()),
+            },
+        }
+    }
+    // Whatever was committed since the last flush is kept as well.
+    if let Err(error) = index.flush() {
+        warn!(%error, "the index couldn't be flushed at the end");
+    }
+}
+
+/// Without numbers nothing can go on: the folder is opened anew, and says why if that fails too.
+fn failed(to: &Addr<FolderActor>, error: &str) {
+    warn!(error, "the identity file can't be written");
+    to.do_send(Back::Died("store"));
+}

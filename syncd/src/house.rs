@@ -1,0 +1,433 @@
+//! Keeping the folders: the list and the secrets on disk, the roster that all parts read, and the folders' actors.
+//!
+//! Every change goes the same way: check, write down durably, tell the roster, tell the parts. One change at a
+//! time. It owns `folders.toml` and `secrets.toml`, and must never show a secret but to the user who asks for it.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use serde_json::json;
+use sync_core::{
+    control::{
+        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, FolderState, RemovedFolder,
+        SecretShown, SecretText, Setting, check_name,
+    },
+    keys::FolderKeys,
+    secret::{Level, SECRET_BYTES, Secret},
+};
+use sync_discovery::{
+    FolderTag,
+    actor::{AddKnownHost, AddLanFolder, RemoveFolder},
+};
+use sync_store::{
+    fs::{Disk, RootDisk},
+    identity::{IdentityError, SecretsFile},
+};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::{Options, Settings},
+    control::NewFolder,
+    folder::{FolderAsk, open, report},
+    folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
+    net::{Member, RefreshFolder},
+    supervise::{ChildState, EndChild},
+    wiring::{self, RosterEntry, Wires, hex, part},
+};
+
+/// How long a folder may take to say how it stands.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a part may take to end.
+const END: Duration = Duration::from_secs(20);
+
+/// The folders of this daemon.
+#[derive(Debug)]
+pub(crate) struct House {
+    wires: Arc<Wires>,
+    book: FolderBook,
+    secrets: SecretsFile,
+    /// What the command line said; the file is read anew beneath it.
+    line: Options,
+}
+
+impl House {
+    /// Reads the list and the secrets, and puts the folders on the roster.
+    pub(crate) fn load(wires: Arc<Wires>, line: Options) -> Result<Self, LoadError> {
+        let book = FolderBook::load(&wires.home.folders())?;
+        let secrets = SecretsFile::open(&wires.home.secrets())?;
+        for entry in book.entries() {
+            let keys = secrets.secret(&entry.id).and_then(|text| Secret::parse(text).ok());
+            match keys.map(|secret| FolderKeys::derive(&secret)) {
+                Some(keys) if hex(&keys.folder_id().0) == entry.id => {
+                    let tag = FolderTag(keys.folder_id().0);
+                    wires.roster().insert(tag, roster_entry(&wires, entry, keys));
+                }
+                _ => error!(
+                    folder = %entry.name,
+                    "its secret isn't in secrets.toml, so it is left out; add it again with its secret"
+                ),
+            }
+        }
+        Ok(Self { wires, book, secrets, line })
+    }
+
+    /// Starts the folders' actors.
+    pub(crate) fn start_folders(&self) {
+        let tags: Vec<_> = self.wires.roster().keys().copied().collect();
+        for tag in tags {
+            wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        }
+    }
+
+    /// Adds a folder. With `make_dir` its directory is made if it isn't there.
+    pub(crate) async fn add(&mut self, new: NewFolder, make_dir: bool) -> Result<AddedFolder, ApiError> {
+        if self.book.entries().len() >= MAX_FOLDERS {
+            return Err(ApiError::new(ErrorKind::Conflict, format!("{MAX_FOLDERS} folders are the most")));
+        }
+        if make_dir {
+            fs::create_dir_all(&new.path).map_err(|e| {
+                ApiError::bad_request(format!("cannot make the directory {}: {e}", new.path.display()))
+            })?;
+        }
+        let others: Vec<_> = self.book.entries().iter().collect();
+        let path = folders::check_root(&new.path, self.wires.home.path(), &others)?;
+        let name = match new.name {
+            Some(name) => self.free_name(name)?,
+            None => self.book.free_name(&path)?,
+        };
+        let made = new.secret.is_none();
+        let secret = match new.secret {
+            Some(secret) => secret,
+            None => generate()?,
+        };
+        let keys = FolderKeys::derive(&secret);
+        let tag = FolderTag(keys.folder_id().0);
+        if let Some(other) = self.wires.roster().get(&tag) {
+            return Err(ApiError::new(
+                ErrorKind::Conflict,
+                format!("this secret belongs to the folder `{}` ({}) already", other.name, other.path.display()),
+            )
+            .with_hint("a folder has one place on a device; `syncctl folder move` changes it"));
+        }
+        // Told now, instead of by a folder that stops at once.
+        RootDisk::open(&path).and_then(|disk| disk.prepare()).map_err(|e| {
+            ApiError::bad_request(format!("cannot write to the directory {}: {e}", path.display()))
+                .with_hint("give the daemon's user the right to write there, or choose another directory")
+        })?;
+        let entry = FolderEntry {
+            name,
+            path,
+            id: hex(&tag.0),
+            level: keys.level(),
+            paused: false,
+            known_hosts: new.known_hosts,
+            settings: sync_core::control::Settings::default(),
+        };
+        // The secret first: an entry without one would be of no use.
+        self.secrets.insert(&entry.id, &secret.reveal()).map_err(internal)?;
+        self.book.put(entry.clone()).map_err(internal)?;
+        let shared = roster_entry(&self.wires, &entry, keys);
+        self.wires.roster().insert(tag, shared.clone());
+        self.announce(tag, &shared);
+        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        info!(folder = %entry.name, path = %entry.path.display(), level = %entry.level, "added");
+        let data = json!({ "path": entry.path.to_string_lossy(), "level": entry.level });
+        self.wires.events.push(EventType::FolderAdded, Some(&entry.name), data);
+        let secret = made.then(|| SecretText::new(secret.reveal()));
+        Ok(AddedFolder { folder: report_of(&self.wires, tag, &shared).await, secret })
+    }
+
+    fn free_name(&self, name: String) -> Result<String, ApiError> {
+        check_name(&name)?;
+        match self.book.entries().iter().find(|e| e.name == name) {
+            None => Ok(name),
+            Some(other) => Err(ApiError::new(
+                ErrorKind::Conflict,
+                format!("there is a folder `{name}` already, at {}", other.path.display()),
+            )
+            .with_hint("give another one with --name")),
+        }
+    }
+
+    /// Forgets a folder, its index, its identity and its secret. Its files and its archive stay.
+    pub(crate) async fn remove(&mut self, folder: &FolderRef) -> Result<RemovedFolder, ApiError> {
+        let (tag, entry) = self.wires.find(folder)?;
+        let id = hex(&tag.0);
+        // Off the list first: after a crash half-way, what is left is of no harm.
+        self.book.remove(&id).map_err(internal)?;
+        self.wires.roster().remove(&tag);
+        self.withdraw(tag);
+        end_part(&self.wires, part::folder(&tag)).await;
+        self.secrets.remove(&id).map_err(internal)?;
+        open::forget(&self.wires.home, &id, true).map_err(internal)?;
+        if let Err(error) = open::unmark(&entry.path) {
+            warn!(path = %entry.path.display(), %error, "the mark .sync/id stays in the directory");
+        }
+        info!(folder = %entry.name, "removed; its files stay");
+        let path = entry.path.to_string_lossy().into_owned();
+        self.wires.events.push(EventType::FolderRemoved, Some(&entry.name), json!({ "path": path }));
+        Ok(RemovedFolder { name: entry.name, path })
+    }
+
+    /// Does something with a folder.
+    pub(crate) async fn act(&mut self, folder: &FolderRef, action: FolderAction) -> Result<Folder, ApiError> {
+        let (tag, entry) = self.wires.find(folder)?;
+        match action {
+            FolderAction::Pause => self.pause(tag, true)?,
+            FolderAction::Resume => self.pause(tag, false)?,
+            FolderAction::Rescan => {
+                self.ask(tag, FolderAsk::Rescan)?;
+                if let Some(peers) = self.wires.peers.addr() {
+                    peers.do_send(RefreshFolder(tag));
+                }
+            }
+            FolderAction::Approve => self.ask(tag, FolderAsk::Approve)?,
+            FolderAction::Reject => self.ask(tag, FolderAsk::Reject)?,
+            FolderAction::Adopt => self.adopt(tag, &entry).await?,
+            FolderAction::Move(path) => self.move_to(tag, &entry, Path::new(&path)).await?,
+            FolderAction::Set(setting) => self.set(tag, setting)?,
+        }
+        let (tag, entry) = self.wires.find(&FolderRef::Name(entry.name))?;
+        Ok(report_of(&self.wires, tag, &entry).await)
+    }
+
+    fn ask(&self, tag: FolderTag, ask: FolderAsk) -> Result<(), ApiError> {
+        let Some(actor) = self.wires.folder(tag) else {
+            return Err(ApiError::new(ErrorKind::Unavailable, "the folder isn't open now")
+                .with_hint("`syncctl folder show` says why"));
+        };
+        actor.do_send(ask);
+        Ok(())
+    }
+
+    /// Writes a changed entry down and puts it on the roster.
+    fn change(&mut self, tag: FolderTag, change: impl FnOnce(&mut FolderEntry)) -> Result<RosterEntry, ApiError> {
+        let id = hex(&tag.0);
+        let mut entry = self.book.get(&id).cloned().ok_or_else(|| ApiError::unknown_folder(&id))?;
+        change(&mut entry);
+        self.book.put(entry.clone()).map_err(internal)?;
+        let mut roster = self.wires.roster();
+        let Some(shared) = roster.get_mut(&tag) else { return Err(ApiError::unknown_folder(&entry.name)) };
+        *shared = RosterEntry { member: Arc::clone(&shared.member), ..from_entry(&entry, &shared.member) };
+        Ok(shared.clone())
+    }
+
+    fn pause(&mut self, tag: FolderTag, paused: bool) -> Result<(), ApiError> {
+        self.change(tag, |entry| entry.paused = paused)?;
+        if let Some(actor) = self.wires.folder(tag) {
+            actor.do_send(FolderAsk::Pause(paused));
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, tag: FolderTag, setting: Setting) -> Result<(), ApiError> {
+        let key = setting.key();
+        let entry = self.change(tag, |entry| match setting {
+            Setting::Lan(on) => entry.settings.lan = on,
+            Setting::KnownHosts(hosts) => entry.known_hosts = hosts,
+            Setting::ArchiveDays(days) => entry.settings.archive_days = days,
+            Setting::MinFree(bytes) => entry.settings.min_free = bytes,
+            Setting::Rescan(seconds) => entry.settings.rescan = seconds,
+        })?;
+        match key {
+            "lan" | "known_hosts" => {
+                self.withdraw(tag);
+                self.announce(tag, &entry);
+            }
+            _ => {}
+        }
+        if let Some(actor) = self.wires.folder(tag) {
+            actor.do_send(FolderAsk::Tune(Box::new(entry.clone())));
+        }
+        self.wires.events.push(EventType::FolderSettings, Some(&entry.name), json!({ "key": key }));
+        Ok(())
+    }
+
+    /// The user says that what stands at the root is the folder. What the index remembers of the old one is
+    /// dropped, so that what is missing here is fetched and not taken for deleted.
+    async fn adopt(&mut self, tag: FolderTag, entry: &RosterEntry) -> Result<(), ApiError> {
+        let others: Vec<_> = self.book.entries().iter().filter(|e| e.id != hex(&tag.0)).collect();
+        folders::check_root(&entry.path, self.wires.home.path(), &others)?;
+        end_part(&self.wires, part::folder(&tag)).await;
+        let adopted = open::forget(&self.wires.home, &hex(&tag.0), false).map_err(|e| e.to_string());
+        let adopted = adopted.and_then(|()| open::adopt(&entry.path, &self.wires.home, entry.member.keys()));
+        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        adopted.map_err(|e| {
+            ApiError::new(ErrorKind::Internal, format!("cannot adopt {}: {e}", entry.path.display()))
+        })
+    }
+
+    /// The user says that the root lies elsewhere now.
+    async fn move_to(&mut self, tag: FolderTag, entry: &RosterEntry, path: &Path) -> Result<(), ApiError> {
+        let others: Vec<_> = self.book.entries().iter().filter(|e| e.id != hex(&tag.0)).collect();
+        let path = folders::check_root(path, self.wires.home.path(), &others)?;
+        end_part(&self.wires, part::folder(&tag)).await;
+        let moved = open::bears_mark(&path, &self.wires.home, entry.member.keys())
+            .map_err(|reason| {
+                ApiError::new(ErrorKind::Conflict, format!("{} isn't this folder's directory: {reason}", path.display()))
+                    .with_hint("move the whole directory there first, with its .sync")
+            })
+            .and_then(|()| self.change(tag, |entry| entry.path.clone_from(&path)).map(drop));
+        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        moved
+    }
+
+    /// The secret of a folder, of this level or the strongest there is.
+    pub(crate) fn secret(&self, folder: &FolderRef, level: Option<Level>) -> Result<SecretShown, ApiError> {
+        let (tag, entry) = self.wires.find(folder)?;
+        let text = self.secrets.secret(&hex(&tag.0)).map(|text| Zeroizing::new(text.to_owned()));
+        let secret = text.and_then(|text| Secret::parse(&text).ok());
+        let secret = secret.ok_or_else(|| ApiError::new(ErrorKind::Internal, "the secret can't be read"))?;
+        let secret = match level {
+            None => secret,
+            Some(level) if level == secret.level() => secret,
+            Some(Level::ReadOnly) => secret.to_read_only().into(),
+            Some(level) => {
+                return Err(ApiError::new(
+                    ErrorKind::Conflict,
+                    format!("this device holds only the {} secret of `{}`", secret.level(), entry.name),
+                )
+                .with_hint(format!("ask a device that holds the {level} secret")));
+            }
+        };
+        Ok(SecretShown { level: secret.level(), secret: SecretText::new(secret.reveal()) })
+    }
+
+    /// Reads the settings anew. Gives the names of those that changed.
+    pub(crate) async fn reload(&mut self) -> Result<Vec<&'static str>, crate::config::ConfigError> {
+        let file = Options::read(&self.wires.home.config())?;
+        let new = Settings::from(self.line.clone().over(file));
+        let old = self.wires.settings();
+        let (now, later) = (old.changes_now(&new), old.needs_restart(&new));
+        for name in &later {
+            warn!("`{name}` in config.toml takes effect at the next start");
+        }
+        let kept = Settings {
+            listen: old.listen,
+            bind: old.bind.clone(),
+            lan_port: old.lan_port,
+            log_json: old.log_json,
+            ..new
+        };
+        self.wires.set_settings(kept.clone());
+        if old.log != kept.log {
+            self.wires.log.set(kept.log.as_deref());
+        }
+        if old.known_hosts != kept.known_hosts {
+            let roster: Vec<_> = self.wires.roster().iter().map(|(t, e)| (*t, e.clone())).collect();
+            for (tag, entry) in roster {
+                self.withdraw(tag);
+                self.announce(tag, &entry);
+            }
+        }
+        if old.lan != kept.lan {
+            end_part(&self.wires, part::LAN.to_owned()).await;
+            self.wires.lan.set(None);
+            if kept.lan {
+                wiring::add(&self.wires.root, wiring::lan(&self.wires));
+            }
+        }
+        if old.name != kept.name {
+            end_part(&self.wires, part::LISTENER.to_owned()).await;
+            wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
+        }
+        info!(changed = ?now, "config.toml was read again");
+        self.wires.events.push(EventType::ConfigReloaded, None, json!({ "changed": now }));
+        Ok(now)
+    }
+
+    /// Tells the mechanisms of a folder.
+    fn announce(&self, tag: FolderTag, entry: &RosterEntry) {
+        if let Some(lan) = self.wires.lan.addr().filter(|_| entry.settings.lan) {
+            lan.do_send(AddLanFolder { folder: tag, lan_key: *entry.member.keys().lan_key() });
+        }
+        if let Some(known) = self.wires.known_hosts.addr() {
+            for host in self.wires.hosts_of(entry) {
+                known.do_send(AddKnownHost { folder: tag, host });
+            }
+        }
+    }
+
+    /// Tells the mechanisms to forget a folder. Sessions stay.
+    fn withdraw(&self, tag: FolderTag) {
+        if let Some(lan) = self.wires.lan.addr() {
+            lan.do_send(RemoveFolder(tag));
+        }
+        if let Some(known) = self.wires.known_hosts.addr() {
+            known.do_send(RemoveFolder(tag));
+        }
+    }
+}
+
+/// Why the folders can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The list.
+    #[error(transparent)]
+    Folders(#[from] FoldersError),
+    /// The secrets.
+    #[error(transparent)]
+    Secrets(#[from] IdentityError),
+}
+
+fn roster_entry(wires: &Wires, entry: &FolderEntry, keys: FolderKeys) -> RosterEntry {
+    from_entry(entry, &Arc::new(Member::new(keys, &wires.device_secret)))
+}
+
+fn from_entry(entry: &FolderEntry, member: &Arc<Member>) -> RosterEntry {
+    RosterEntry {
+        name: entry.name.clone(),
+        path: entry.path.clone(),
+        member: Arc::clone(member),
+        paused: entry.paused,
+        known_hosts: entry.known_hosts.clone(),
+        settings: entry.settings.clone(),
+    }
+}
+
+/// How a folder stands, whether its actor is up or not.
+pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry) -> Folder {
+    if let Some(actor) = wires.folder(tag) {
+        let (reply, answer) = oneshot::channel();
+        actor.do_send(FolderAsk::Report(reply));
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(report)) => return report,
+            Err(_) => {
+                let reason = Some("the folder is too busy to answer".to_owned());
+                return report::closed(entry, FolderState::Syncing, reason, None);
+            }
+            Ok(Err(_)) => {}
+        }
+    }
+    match wires.board.state(&part::folder(&tag)) {
+        Some(ChildState::Waiting { reason, until, .. }) => {
+            let seconds = until.saturating_duration_since(std::time::Instant::now()).as_secs() + 1;
+            let hint = Some(format!("it is tried again in {seconds} s"));
+            report::closed(entry, FolderState::Stopped, Some(reason), hint)
+        }
+        Some(ChildState::Failed { reason }) => report::closed(entry, FolderState::Stopped, Some(reason), None),
+        _ => report::closed(entry, FolderState::Scanning, Some("it is being opened".into()), None),
+    }
+}
+
+/// Stops a part and waits for its end.
+pub(crate) async fn end_part(wires: &Wires, name: String) {
+    let (done, ended) = oneshot::channel();
+    wires.root.do_send(EndChild { name: name.clone(), done });
+    if tokio::time::timeout(END, ended).await.is_err() {
+        warn!(part = name, "is slow to end");
+    }
+}
+
+/// Makes a new read-write secret.
+pub(crate) fn generate() -> Result<Secret, ApiError> {
+    let mut random = Zeroizing::new([0; SECRET_BYTES]);
+    getrandom::fill(&mut random[..])
+        .map_err(|e| ApiError::new(ErrorKind::Internal, format!("the system gives no random numbers: {e}")))?;
+    Ok(Secret::generate(*random))
+}
+
+fn internal(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Internal, error.to_string())
+}

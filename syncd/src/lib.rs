@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod config;
+pub mod control;
+mod control_impl;
+mod folder;
+pub mod folders;
+pub mod home;
+mod house;
+pub mod lock;
+pub mod log;
+mod net;
+pub mod policy;
+pub mod run;
+mod say;
+mod shutdown;
+pub mod supervise;
+mod wiring;
+
+pub use house::LoadError;

@@ -1,0 +1,43 @@
+//! One attempt to reach a peer, and what its failure means to the address book.
+
+use std::io;
+
+use sync_discovery::book::FailReason;
+use sync_net::{CloseReason, SessionError, tcp::DialError};
+
+/// The sort of a failure and its words for a report.
+pub(super) fn judge(error: &DialError) -> (FailReason, String) {
+    let reason = match error {
+        DialError::Connect(e) => match e.kind() {
+            io::ErrorKind::ConnectionRefused => return (FailReason::Refused, String::new()),
+            io::ErrorKind::TimedOut => return (FailReason::TimedOut, String::new()),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FailReason::Unreachable,
+            _ => FailReason::Other,
+        },
+        DialError::Session(CloseReason::Failed(SessionError::HandshakeTimeout)) => {
+            return (FailReason::Silence, String::new());
+        }
+        // A stranger's door is shut without a word, at once or after a while.
+        DialError::Session(CloseReason::Disconnected | CloseReason::Silent) => {
+            return (FailReason::Silence, String::new());
+        }
+        DialError::Session(_) => FailReason::Rejected,
+    };
+    (reason, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart() {
+        let connect = |kind| judge(&DialError::Connect(io::Error::from(kind))).0;
+        assert_eq!(connect(io::ErrorKind::ConnectionRefused), FailReason::Refused);
+        assert_eq!(connect(io::ErrorKind::TimedOut), FailReason::TimedOut);
+        assert_eq!(connect(io::ErrorKind::HostUnreachable), FailReason::Unreachable);
+        let session = |reason| judge(&DialError::Session(reason)).0;
+        assert_eq!(session(CloseReason::Disconnected), FailReason::Silence);
+        assert_eq!(session(CloseReason::Failed(SessionError::BadProof)), FailReason::Rejected);
+    }
+}

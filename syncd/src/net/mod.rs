@@ -1,0 +1,18 @@
+//! The daemon's side of the network: which sessions there are, and whom to dial.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`Member`] | gives a folder's keys to the handshake |
+//! | [`PeersActor`] | owns the address book, dials, judges new sessions, bans |
+//! | [`reader`] | carries what a session receives to its folder, one piece at a time |
+//! | [`PeerInfo`] | what is known of a session, for reports |
+
+mod dialling;
+mod info;
+mod member;
+mod peers;
+pub(crate) mod reader;
+
+pub(crate) use info::PeerInfo;
+pub(crate) use member::Member;
+pub(crate) use peers::{BanPeer, FolderDown, FolderUp, ListCandidates, PeersActor, RefreshFolder, StopPeers};

@@ -1,0 +1,160 @@
+//! Carries what a session receives to its folder.
+//!
+//! One task for each session reads events, decodes messages and puts the objects of answers together, off
+//! the engine's thread. It hands the next piece over only when the folder has handled the last one: a slow
+//! folder slows its peer down and doesn't fill our memory. Everything from the peer is bounded here before
+//! it is kept.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::Addr;
+use bytes::Bytes;
+use sync_core::message::{MAX_IN_FLIGHT, MAX_OBJECT, Message, MessageError, ObjectReader};
+use sync_net::{Event, Goodbye, tcp::SessionHandle};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::PeerInfo;
+use crate::folder::{FolderActor, FromPeer, Received};
+
+/// More answers than this don't arrive at once: we never ask so much of one peer.
+const MAX_ANSWERS: usize = 1_024;
+/// More bytes than this of unfinished objects aren't kept for one peer.
+const MAX_HELD: u64 = MAX_IN_FLIGHT + MAX_OBJECT as u64;
+
+/// Runs until the session or the folder is over.
+pub(crate) async fn run(
+    mut events: mpsc::Receiver<Event>,
+    info: Arc<PeerInfo>,
+    handle: SessionHandle,
+    folder: Addr<FolderActor>,
+) {
+    let mut answers = Answers::default();
+    let session = info.session;
+    while let Some(event) = events.recv().await {
+        let received = match event {
+            Event::Control(bytes) => {
+                info.count_received(bytes.len());
+                Message::decode(&bytes).map(Received::Message)
+            }
+            Event::Bulk { request, data, last } => {
+                info.count_received(data.len());
+                answers.take(request, &data, last).map(Received::Objects)
+            }
+            Event::BulkDrained | Event::Established(_) | Event::Closed(_) => continue,
+        };
+        match received {
+            Ok(Received::Objects(objects)) if objects.is_empty() => {}
+            Ok(received) => {
+                if folder.send(FromPeer { session, received }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!(peer = %info.peer, %error, "a peer broke the protocol; its session is closed");
+                handle.close(Goodbye::Violation);
+                return;
+            }
+        }
+    }
+}
+
+/// The answers that are arriving.
+#[derive(Debug, Default)]
+struct Answers {
+    open: BTreeMap<u32, Answer>,
+    held: u64,
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    reader: ObjectReader,
+    next: usize,
+    held: u64,
+}
+
+/// An object of an answer: the request, its place in it, and its bytes if the peer holds it.
+pub(crate) type Object = (u32, usize, Option<Bytes>);
+
+impl Answers {
+    fn take(&mut self, request: u32, data: &Bytes, last: bool) -> Result<Vec<Object>, MessageError> {
+        if !self.open.contains_key(&request) && self.open.len() >= MAX_ANSWERS {
+            return Err(MessageError::TooMany);
+        }
+        let answer = self.open.entry(request).or_default();
+        answer.reader.push(data);
+        answer.held += data.len() as u64;
+        self.held += data.len() as u64;
+        let mut objects = Vec::new();
+        while let Some(object) = answer.reader.next_object()? {
+            let taken = 4 + object.as_ref().map_or(0, |o| o.len() as u64);
+            answer.held = answer.held.saturating_sub(taken);
+            self.held = self.held.saturating_sub(taken);
+            objects.push((request, answer.next, object));
+            answer.next += 1;
+        }
+        if last && let Some(done) = self.open.remove(&request) {
+            self.held = self.held.saturating_sub(done.held);
+            if done.held > 0 {
+                return Err(MessageError::Malformed("an answer ends within an object".into()));
+            }
+        }
+        if self.held > MAX_HELD {
+            return Err(MessageError::TooMany);
+        }
+        Ok(objects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sync_core::message::object_head;
+
+    fn answer(objects: &[Option<&'static [u8]>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for object in objects {
+            let object = object.map(Bytes::from_static);
+            bytes.extend_from_slice(&object_head(object.as_ref()));
+            bytes.extend_from_slice(object.as_deref().unwrap_or_default());
+        }
+        bytes
+    }
+
+    #[test]
+    fn objects_are_put_together_from_any_pieces() {
+        let bytes = answer(&[Some(b"hello"), None, Some(b""), Some(b"world")]);
+        for cut in 0..bytes.len() {
+            let mut answers = Answers::default();
+            let (a, b) = bytes.split_at(cut);
+            let mut got = answers.take(9, &Bytes::copy_from_slice(a), false).unwrap();
+            got.extend(answers.take(9, &Bytes::copy_from_slice(b), true).unwrap());
+            let shown: Vec<_> = got.iter().map(|(r, i, o)| (*r, *i, o.as_deref())).collect();
+            let want: [Object; 4] = [
+                (9, 0, Some(Bytes::from_static(b"hello"))),
+                (9, 1, None),
+                (9, 2, Some(Bytes::new())),
+                (9, 3, Some(Bytes::from_static(b"world"))),
+            ];
+            let want: Vec<_> = want.iter().map(|(r, i, o)| (*r, *i, o.as_deref())).collect();
+            assert_eq!(shown, want);
+            assert!(answers.open.is_empty() && answers.held == 0);
+        }
+    }
+
+    #[test]
+    fn torn_endless_and_too_many_answers_end_the_session() {
+        let mut answers = Answers::default();
+        let torn = Bytes::from(answer(&[Some(b"hello")])).slice(..6);
+        assert!(answers.take(1, &torn, true).is_err());
+        let mut answers = Answers::default();
+        for request in 0..MAX_ANSWERS as u32 {
+            answers.take(request, &Bytes::from_static(&[0]), false).unwrap();
+        }
+        assert!(answers.take(u32::MAX, &Bytes::from_static(&[0]), false).is_err());
+        let mut answers = Answers::default();
+        let big = Bytes::from([&MAX_OBJECT.to_be_bytes()[..], &vec![0; 3 << 20]].concat());
+        let refused = (0..20).any(|request| answers.take(request, &big, false).is_err());
+        assert!(refused, "unfinished objects are bounded");
+    }
+}

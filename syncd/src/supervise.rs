@@ -1,0 +1,365 @@
+//! The root of all actors: starts them from factories, and starts them anew when they go down.
+//!
+//! actix has a supervisor, but it restarts the same value, doesn't survive a panic, and knows neither pause
+//! nor limit. Here each part has a [`ChildSpec`] with a factory that makes a *new* part each time. A part
+//! holds a [`Reporter`]; whatever ends it, be it a stop, an error or a panic in one of its handlers, drops
+//! the reporter, and so the root hears of it. What to do then is decided by [`crate::policy`].
+//!
+//! The root owns the list of parts and their state on the [`Board`]. It must never wait for a part, and
+//! knows nothing of what a part does.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use actix::{WeakAddr, prelude::*};
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
+
+use crate::policy::{Decision, Down, History, Policy};
+
+/// Makes a part and starts it. An error counts as a failed start and is tried again.
+pub type Factory = Box<dyn FnMut(Reporter) -> Result<StopChild, String> + Send>;
+
+/// Tells a running part to stop; it ends a little later.
+pub type StopChild = Box<dyn FnOnce() + Send>;
+
+/// What the root must know of a part.
+pub struct ChildSpec {
+    /// Its name, unique.
+    pub name: String,
+    /// How its failures are treated.
+    pub policy: Policy,
+    /// How it is made.
+    pub factory: Factory,
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// By which a part tells the root that it is down. Dropping it tells that the part died.
+#[derive(Debug)]
+pub struct Reporter {
+    root: WeakAddr<Root>,
+    name: String,
+    generation: u64,
+    told: bool,
+}
+
+impl Reporter {
+    /// The part is down, and why.
+    pub fn down(mut self, down: Down) {
+        self.tell(down);
+    }
+
+    fn tell(&mut self, down: Down) {
+        if !std::mem::replace(&mut self.told, true)
+            && let Some(root) = self.root.upgrade()
+        {
+            root.do_send(ChildDown { name: self.name.clone(), generation: self.generation, down });
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.tell(Down::Died);
+    }
+}
+
+/// How a part stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildState {
+    /// It runs.
+    Running,
+    /// It went down and is started again at this moment.
+    Waiting {
+        /// Why it went down.
+        reason: String,
+        /// When it is tried again.
+        until: Instant,
+        /// It failed too often.
+        failing: bool,
+    },
+    /// It was given up.
+    Failed {
+        /// Why it went down.
+        reason: String,
+    },
+    /// It was told to stop.
+    Stopping,
+}
+
+/// The state of all parts, for everybody to read.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<String, ChildState>>>);
+
+impl Board {
+    /// The state of a part; `None` if there is no such part.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<ChildState> {
+        self.lock().get(name).cloned()
+    }
+
+    fn set(&self, name: &str, state: Option<ChildState>) {
+        match state {
+            Some(state) => self.lock().insert(name.to_owned(), state),
+            None => self.lock().remove(name),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ChildState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Child {
+    spec: ChildSpec,
+    generation: u64,
+    history: History,
+    stop: Option<StopChild>,
+    /// Who waits for its end. Some: it was told to stop.
+    stopping: Option<Vec<oneshot::Sender<()>>>,
+    timer: Option<SpawnHandle>,
+}
+
+/// The root actor.
+pub struct Root {
+    board: Board,
+    epoch: Instant,
+    children: BTreeMap<String, Child>,
+    generations: u64,
+}
+
+impl Root {
+    /// A root without parts.
+    #[must_use]
+    pub fn new(board: Board) -> Self {
+        Self { board, epoch: Instant::now(), children: BTreeMap::new(), generations: 0 }
+    }
+
+    fn start_child(&mut self, name: &str, ctx: &mut Context<Self>) {
+        let now = self.epoch.elapsed();
+        let Some(child) = self.children.get_mut(name) else { return };
+        self.generations += 1;
+        child.generation = self.generations;
+        child.timer = None;
+        child.history.started(now);
+        let root = ctx.address().downgrade();
+        let reporter =
+            Reporter { root, name: name.to_owned(), generation: child.generation, told: false };
+        match (child.spec.factory)(reporter) {
+            Ok(stop) => {
+                child.stop = Some(stop);
+                self.board.set(name, Some(ChildState::Running));
+                debug!(part = name, "started");
+            }
+            // The reporter's own word about this generation comes too late and is ignored.
+            Err(reason) => self.went_down(name, Down::Failed(reason), ctx),
+        }
+    }
+
+    fn went_down(&mut self, name: &str, down: Down, ctx: &mut Context<Self>) {
+        let now = self.epoch.elapsed();
+        let Some(child) = self.children.get_mut(name) else { return };
+        child.stop = None;
+        child.generation = 0;
+        if let Some(waiting) = child.stopping.take() {
+            self.children.remove(name);
+            self.board.set(name, None);
+            // Whoever asked may have gone.
+            for who in waiting {
+                let _ = who.send(());
+            }
+            return;
+        }
+        let reason = down.reason().to_owned();
+        match child.history.down(&child.spec.policy, &down, now) {
+            Decision::Leave => {
+                info!(part = name, %reason, "ended");
+                self.children.remove(name);
+                self.board.set(name, None);
+            }
+            Decision::GiveUp => {
+                error!(part = name, %reason, "failed too often and is given up until the next start");
+                self.board.set(name, Some(ChildState::Failed { reason }));
+            }
+            Decision::StartAfter { pause, failing } => {
+                warn!(part = name, %reason, ?pause, "went down and will be started again");
+                let until = Instant::now() + pause;
+                self.board.set(name, Some(ChildState::Waiting { reason, until, failing }));
+                let again = name.to_owned();
+                child.timer = Some(ctx.run_later(pause, move |root, ctx| root.start_child(&again, ctx)));
+            }
+        }
+    }
+
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.children.keys()).finish()
+    }
+}
+
+impl Actor for Root {
+    type Context = Context<Self>;
+}
+
+/// Adds a part and starts it. A part of the same name must have been stopped before.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AddChild(pub ChildSpec);
+
+/// Stops a part for good; `done` hears when it is down.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndChild {
+    /// Which.
+    pub name: String,
+    /// Who waits for its end.
+    pub done: oneshot::Sender<()>,
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct ChildDown {
+    name: String,
+    generation: u64,
+    down: Down,
+}
+
+impl Handler<AddChild> for Root {
+    type Result = ();
+
+    fn handle(&mut self, AddChild(spec): AddChild, ctx: &mut Self::Context) {
+        let name = spec.name.clone();
+        if self.children.contains_key(&name) {
+            error!(part = name, "is there already and isn't started twice");
+            return;
+        }
+        let child = Child {
+            spec,
+            generation: 0,
+            history: History::default(),
+            stop: None,
+            stopping: None,
+            timer: None,
+        };
+        self.children.insert(name.clone(), child);
+        self.start_child(&name, ctx);
+    }
+}
+
+impl Handler<EndChild> for Root {
+    type Result = ();
+
+    fn handle(&mut self, EndChild { name, done }: EndChild, ctx: &mut Self::Context) {
+        let Some(child) = self.children.get_mut(&name) else {
+            let _ = done.send(());
+            return;
+        };
+        if let Some(timer) = child.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if child.generation == 0 {
+            self.children.remove(&name);
+            self.board.set(&name, None);
+            let _ = done.send(());
+            return;
+        }
+        child.stopping.get_or_insert_default().push(done);
+        self.board.set(&name, Some(ChildState::Stopping));
+        if let Some(stop) = child.stop.take() {
+            stop();
+        }
+    }
+}
+
+impl Handler<ChildDown> for Root {
+    type Result = ();
+
+    fn handle(&mut self, report: ChildDown, ctx: &mut Self::Context) {
+        let current = self.children.get(&report.name).map(|child| child.generation);
+        if current == Some(report.generation) {
+            self.went_down(&report.name, report.down, ctx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    /// A part that panics when told to.
+    struct Part(Option<Reporter>);
+
+    impl Actor for Part {
+        type Context = Context<Self>;
+
+        fn stopped(&mut self, _: &mut Self::Context) {
+            if !std::thread::panicking()
+                && let Some(reporter) = self.0.take()
+            {
+                reporter.down(Down::Done);
+            }
+        }
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    enum Tell {
+        Panic,
+        Stop,
+    }
+
+    impl Handler<Tell> for Part {
+        type Result = ();
+
+        fn handle(&mut self, tell: Tell, ctx: &mut Self::Context) {
+            match tell {
+                Tell::Panic => panic!("a test's panic"),
+                Tell::Stop => ctx.stop(),
+            }
+        }
+    }
+
+    #[actix::test]
+    async fn a_part_is_made_anew_after_a_panic_and_stays_down_after_a_stop() {
+        let board = Board::default();
+        let root = Root::new(board.clone()).start();
+        let starts = Arc::new(AtomicU32::new(0));
+        let (sender, mut parts) = tokio::sync::mpsc::unbounded_channel();
+        let count = Arc::clone(&starts);
+        let factory: Factory = Box::new(move |reporter| {
+            if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                return Err("the second start fails".into());
+            }
+            let part = Part(Some(reporter)).start();
+            sender.send(part.clone()).unwrap();
+            Ok(Box::new(move || part.do_send(Tell::Stop)))
+        });
+        let policy = Policy { first_pause: Duration::from_millis(1), ..Policy::vital() };
+        root.send(AddChild(ChildSpec { name: "part".into(), policy, factory })).await.unwrap();
+        parts.recv().await.unwrap().do_send(Tell::Panic);
+        let third = parts.recv().await.unwrap();
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
+        assert_eq!(board.state("part"), Some(ChildState::Running));
+        let (done, ended) = oneshot::channel();
+        root.send(EndChild { name: "part".into(), done }).await.unwrap();
+        ended.await.unwrap();
+        assert!(!third.connected());
+        assert_eq!(board.state("part"), None);
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
+    }
+}

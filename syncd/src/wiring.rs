@@ -1,0 +1,533 @@
+//! Who talks to whom: every address of an actor, in one place.
+//!
+//! Actors are made anew after a failure, so nobody keeps an address of a sibling: they look it up here when
+//! they need it. What a new actor must know of the folders, it reads from the roster here too.
+//!
+//! ```text
+//!   LanActor ──┐ Discovered             NewSession ┌── ListenerActor
+//!              ├────────────▶ PeersActor ◀─────────┤
+//!   KnownHosts ┘              │   ▲                └── dialling tasks
+//!                   PeerUp,   │   │ BanPeer, FolderUp, FolderDown
+//!                   PeerDown  ▼   │
+//!   session readers ───────▶ FolderActor (one for each folder, on its own thread)
+//!               FromPeer      ▲   │ jobs              results
+//!                             │   └──▶ scan, apply, write, flush, serve ──▶ FolderActor
+//!   control server ──▶ HouseActor ──▶ Root (starts and stops all of them)
+//! ```
+//!
+//! This module owns the addresses and the factories. It holds no logic beyond that.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use actix::{Actor, Addr, Arbiter};
+use sync_core::{
+    control::{ApiError, FolderRef, Mechanism, Settings as FolderSettings},
+    ids::{PeerKey, SessionId},
+    time::Now,
+};
+use sync_discovery::{
+    FolderTag,
+    actor::{KnownHostsActor, KnownHostsConfig, LanActor, LanActorConfig, OnStopped, Stop, StopReason},
+    known_hosts::HostPort,
+};
+use sync_net::{
+    Config as SessionConfig, Gate, Hello,
+    actor::{ListenerActor, ListenerConfig, Stop as StopListener},
+    tcp::{Bind, BindError, Clock, HandshakeLimits, bind},
+};
+use tokio::{net::TcpListener, runtime::Handle};
+use tokio_util::sync::CancellationToken;
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use crate::{
+    config::Settings,
+    control::{Control, ControlSocket, EventLog},
+    folder::{FolderActor, StopFolder},
+    home::Home,
+    log::LogControl,
+    net::{FolderDown, FolderUp, Member, PeersActor, StopPeers},
+    policy::{Down, Policy},
+    supervise::{AddChild, Board, ChildSpec, ChildState, Reporter, Root},
+};
+
+/// Names of the parts.
+pub(crate) mod part {
+    /// The listener.
+    pub(crate) const LISTENER: &str = "listener";
+    /// The address book and the sessions.
+    pub(crate) const PEERS: &str = "peers";
+    /// The beacon on the local network.
+    pub(crate) const LAN: &str = "lan";
+    /// The control API.
+    pub(crate) const CONTROL: &str = "control";
+    /// The known hosts.
+    pub(crate) const KNOWN_HOSTS: &str = "known-hosts";
+
+    /// A folder.
+    pub(crate) fn folder(tag: &sync_discovery::FolderTag) -> String {
+        format!("folder {}", super::hex(&tag.0[..8]))
+    }
+}
+
+/// The present address of an actor that may be made anew.
+pub(crate) struct Slot<A: Actor>(Mutex<Option<Addr<A>>>);
+
+impl<A: Actor> fmt::Debug for Slot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.addr().is_some()).finish()
+    }
+}
+
+impl<A: Actor> Default for Slot<A> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<A: Actor> Slot<A> {
+    pub(crate) fn set(&self, addr: Option<Addr<A>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addr;
+    }
+
+    /// The actor, if it is up.
+    pub(crate) fn addr(&self) -> Option<Addr<A>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(Addr::connected)
+    }
+}
+
+/// A folder, as all parts know it.
+#[derive(Debug, Clone)]
+pub(crate) struct RosterEntry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) member: Arc<Member>,
+    pub(crate) paused: bool,
+    pub(crate) known_hosts: Vec<String>,
+    pub(crate) settings: FolderSettings,
+}
+
+/// A folder's actor, and whether it can take sessions.
+#[derive(Debug, Clone)]
+struct FolderAddr {
+    addr: Addr<FolderActor>,
+    ready: bool,
+}
+
+/// All that actors share.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    pub(crate) home: Home,
+    pub(crate) root: Addr<Root>,
+    pub(crate) board: Board,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) log: LogControl,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Clock,
+    pub(crate) epoch: Instant,
+    pub(crate) boot_nonce: u64,
+    pub(crate) device_secret: zeroize::Zeroizing<[u8; 32]>,
+    /// The threads of the network; actors have their own.
+    pub(crate) runtime: Handle,
+    settings: RwLock<Settings>,
+    roster: Mutex<BTreeMap<FolderTag, RosterEntry>>,
+    folders: Mutex<BTreeMap<FolderTag, FolderAddr>>,
+    pub(crate) peers: Slot<PeersActor>,
+    pub(crate) lan: Slot<LanActor>,
+    pub(crate) known_hosts: Slot<KnownHostsActor>,
+    pub(crate) listening: Mutex<Vec<SocketAddr>>,
+    pub(crate) port: AtomicU16,
+    /// Bytes of all sessions since the start: sent, received.
+    pub(crate) traffic: Arc<[AtomicU64; 2]>,
+    sessions: AtomicU64,
+}
+
+impl Wires {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, from parts that are all there")]
+    pub(crate) fn new(
+        home: Home,
+        root: Addr<Root>,
+        board: Board,
+        log: LogControl,
+        clock: Clock,
+        boot_nonce: u64,
+        device_secret: zeroize::Zeroizing<[u8; 32]>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            home,
+            root,
+            board,
+            events: EventLog::new(),
+            log,
+            gate: Arc::default(),
+            clock,
+            epoch: Instant::now(),
+            boot_nonce,
+            device_secret,
+            runtime: Handle::current(),
+            settings: RwLock::new(settings),
+            roster: Mutex::default(),
+            folders: Mutex::default(),
+            peers: Slot::default(),
+            lan: Slot::default(),
+            known_hosts: Slot::default(),
+            listening: Mutex::default(),
+            port: AtomicU16::new(0),
+            traffic: Arc::default(),
+            sessions: AtomicU64::new(1),
+        }
+    }
+
+    /// Time since the start, for timeouts.
+    pub(crate) fn mono(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Both clocks.
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: self.mono(), unix_ns: unix_ns() }
+    }
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// What this device says to peers.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello::new(&self.settings().name, self.boot_nonce, self.port.load(Ordering::Relaxed))
+    }
+
+    /// Settings of all sessions.
+    pub(crate) fn session_config(&self) -> SessionConfig {
+        SessionConfig::default()
+    }
+
+    pub(crate) fn roster(&self) -> MutexGuard<'_, BTreeMap<FolderTag, RosterEntry>> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The actor of a folder, if it is up.
+    pub(crate) fn folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
+        self.folders().get(&tag).map(|f| f.addr.clone()).filter(Addr::connected)
+    }
+
+    /// The actor of a folder, if it can take sessions.
+    pub(crate) fn ready_folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
+        self.folders().get(&tag).filter(|f| f.ready).map(|f| f.addr.clone()).filter(Addr::connected)
+    }
+
+    fn folders(&self) -> MutexGuard<'_, BTreeMap<FolderTag, FolderAddr>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The addresses that the daemon listens on.
+    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hosts known for a folder: its own and the daemon's.
+    pub(crate) fn hosts_of(&self, entry: &RosterEntry) -> Vec<HostPort> {
+        let all = self.settings().known_hosts;
+        let mut hosts: Vec<HostPort> =
+            entry.known_hosts.iter().chain(&all).filter_map(|host| host.parse().ok()).collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    /// This device's own id. It is in no way linked to what peers know it by.
+    pub(crate) fn device_id(&self) -> String {
+        PeerKey(PublicKey::from(&StaticSecret::from(*self.device_secret)).to_bytes()).short()
+    }
+
+    /// The folder that is meant.
+    pub(crate) fn find(&self, folder: &FolderRef) -> Result<(FolderTag, RosterEntry), ApiError> {
+        let roster = self.roster();
+        let fits = |e: &RosterEntry| folder.matches(&e.name, &e.path.to_string_lossy());
+        let found = roster.iter().find(|(_, e)| fits(e)).or_else(|| {
+            // The path may lead over links.
+            let FolderRef::Path(path) = folder else { return None };
+            let path = std::fs::canonicalize(path).ok()?;
+            roster.iter().find(|(_, e)| e.path == path)
+        });
+        let found = found.map(|(tag, entry)| (*tag, entry.clone()));
+        found.ok_or_else(|| ApiError::unknown_folder(folder.as_str()))
+    }
+
+    /// Each way to be found, for reports.
+    pub(crate) fn mechanisms(&self) -> Vec<Mechanism> {
+        let settings = self.settings();
+        let trouble = |part: &str| match self.board.state(part) {
+            Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => Some(reason),
+            _ => None,
+        };
+        let lan = match (settings.lan, trouble(part::LAN)) {
+            (false, _) => (false, Some("switched off".to_owned())),
+            (true, Some(reason)) => (false, Some(reason)),
+            (true, None) => (true, Some(format!("UDP port {}", settings.lan_port))),
+        };
+        let hosts: usize = self.roster().values().map(|entry| self.hosts_of(entry).len()).sum();
+        let known = match trouble(part::KNOWN_HOSTS) {
+            Some(reason) => (false, Some(reason)),
+            None => (hosts > 0, Some(format!("{hosts} known"))),
+        };
+        let port = self.port.load(Ordering::Relaxed);
+        let incoming = match trouble(part::LISTENER) {
+            Some(reason) => (false, Some(reason)),
+            None => (true, Some(format!("TCP port {port}"))),
+        };
+        [("lan", lan), ("known-host", known), ("incoming", incoming)]
+            .map(|(name, (on, detail))| Mechanism { name: name.to_owned(), on, detail })
+            .to_vec()
+    }
+}
+
+/// Nanoseconds since 1970 by the system's clock.
+pub(crate) fn unix_ns() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
+    }
+}
+
+/// The part that owns address book and sessions.
+pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
+    let wires = Arc::clone(wires);
+    let factory = Box::new(move |reporter| {
+        let addr = PeersActor::new(Arc::clone(&wires), reporter).start();
+        wires.peers.set(Some(addr.clone()));
+        Ok(Box::new(move || addr.do_send(StopPeers)) as _)
+    });
+    ChildSpec { name: part::PEERS.to_owned(), policy: Policy::vital(), factory }
+}
+
+/// Opens the listening sockets as the settings say.
+pub(crate) fn open_port(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, BindError> {
+    let place = match settings.listen.addr {
+        Some(addr) => Bind::Addresses(vec![addr]),
+        None if settings.bind.is_empty() => Bind::All,
+        None => Bind::Interfaces(settings.bind.clone()),
+    };
+    bind(&place, port)
+}
+
+/// The listener. `first` are its sockets for the first start, opened before so that a port in use is told
+/// at once.
+pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> ChildSpec {
+    let wires = Arc::clone(wires);
+    let mut first = first;
+    let factory = Box::new(move |reporter: Reporter| {
+        let port = wires.port.load(Ordering::Relaxed);
+        let sockets = match first.take() {
+            Some(sockets) => sockets,
+            None => open_port(&wires.settings(), port).map_err(|e| e.to_string())?,
+        };
+        let addrs: Vec<_> = sockets.iter().filter_map(|s| s.local_addr().ok()).collect();
+        let config = ListenerConfig {
+            gate: Arc::clone(&wires.gate),
+            hello: wires.hello(),
+            session: wires.session_config(),
+            limits: HandshakeLimits::default(),
+            clock: wires.clock,
+        };
+        let owner = wires.peers.addr().ok_or("the address book is down")?.recipient();
+        *wires.listening.lock().unwrap_or_else(PoisonError::into_inner) = addrs;
+        let told = Mutex::new(Some(reporter));
+        let on_stop = Box::new(move || {
+            if let Ok(mut told) = told.lock()
+                && let Some(reporter) = told.take()
+            {
+                reporter.down(Down::Died);
+            }
+        });
+        let addr = ListenerActor::new(sockets, config, owner, Some(on_stop)).start();
+        Ok(Box::new(move || addr.do_send(StopListener)) as _)
+    });
+    ChildSpec { name: part::LISTENER.to_owned(), policy: Policy::vital(), factory }
+}
+
+/// The beacon on the local network.
+pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
+    let wires = Arc::clone(wires);
+    let factory = Box::new(move |reporter| {
+        let out = wires.peers.addr().ok_or("the address book is down")?.recipient();
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
+        let settings = wires.settings();
+        let port = wires.port.load(Ordering::Relaxed);
+        let mut config = LanActorConfig::new(wires.epoch, seed, port, out);
+        config.beacon_port = settings.lan_port;
+        config.bind = settings.bind;
+        let roster = wires.roster();
+        let announced = roster.iter().filter(|(_, entry)| entry.settings.lan);
+        config.folders = announced.map(|(tag, e)| (*tag, *e.member.keys().lan_key())).collect();
+        drop(roster);
+        config.on_stopped = Some(on_stopped(reporter));
+        let addr = LanActor::new(config).start();
+        wires.lan.set(Some(addr.clone()));
+        Ok(Box::new(move || addr.do_send(Stop)) as _)
+    });
+    ChildSpec { name: part::LAN.to_owned(), policy: Policy::optional(), factory }
+}
+
+/// The known hosts.
+pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
+    let wires = Arc::clone(wires);
+    let factory = Box::new(move |reporter| {
+        let out = wires.peers.addr().ok_or("the address book is down")?.recipient();
+        let roster: Vec<_> = wires.roster().iter().map(|(tag, e)| (*tag, e.clone())).collect();
+        let of = |(tag, entry): &(FolderTag, RosterEntry)| {
+            let tag = *tag;
+            wires.hosts_of(entry).into_iter().map(move |host| (tag, host)).collect::<Vec<_>>()
+        };
+        let config = KnownHostsConfig {
+            epoch: wires.epoch,
+            hosts: roster.iter().flat_map(of).collect(),
+            out,
+            on_stopped: Some(on_stopped(reporter)),
+        };
+        let addr = KnownHostsActor::new(config).start();
+        wires.known_hosts.set(Some(addr.clone()));
+        Ok(Box::new(move || addr.do_send(Stop)) as _)
+    });
+    ChildSpec { name: part::KNOWN_HOSTS.to_owned(), policy: Policy::optional(), factory }
+}
+
+/// A folder, on a thread of its own: its engine reads the index, and must not hold up the others.
+pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
+    let wires = Arc::clone(wires);
+    let name = part::folder(&tag);
+    let mut arbiter: Option<Arbiter> = None;
+    let factory = Box::new(move |reporter: Reporter| {
+        let entry = wires.roster().get(&tag).cloned().ok_or("the folder was removed")?;
+        let arbiter = match arbiter.take().filter(|arbiter| arbiter.alive()) {
+            Some(old) => arbiter.insert(old),
+            None => arbiter.insert(Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?),
+        };
+        let watch = FolderWatch { wires: Arc::clone(&wires), tag, reporter: Some(reporter) };
+        let shared = Arc::clone(&wires);
+        let addr = FolderActor::start_in_arbiter(&arbiter.handle(), move |_| {
+            FolderActor::new(shared, tag, entry, watch)
+        });
+        wires.folders().insert(tag, FolderAddr { addr: addr.clone(), ready: false });
+        Ok(Box::new(move || addr.do_send(StopFolder)) as _)
+    });
+    ChildSpec { name, policy: Policy::vital(), factory }
+}
+
+/// Tells everybody when a folder's actor is ready for sessions, and when it is down, however that came.
+#[derive(Debug)]
+pub(crate) struct FolderWatch {
+    wires: Arc<Wires>,
+    tag: FolderTag,
+    reporter: Option<Reporter>,
+}
+
+impl FolderWatch {
+    /// The folder can take sessions.
+    pub(crate) fn ready(&self, addr: Addr<FolderActor>) {
+        self.wires.folders().insert(self.tag, FolderAddr { addr, ready: true });
+        if let Some(peers) = self.wires.peers.addr() {
+            peers.do_send(FolderUp(self.tag));
+        }
+    }
+
+    /// The folder can't take sessions for now.
+    pub(crate) fn not_ready(&self) {
+        if let Some(folder) = self.wires.folders().get_mut(&self.tag) {
+            folder.ready = false;
+        }
+        if let Some(peers) = self.wires.peers.addr() {
+            peers.do_send(FolderDown(self.tag));
+        }
+    }
+
+    /// The actor is down, and why.
+    pub(crate) fn down(&mut self, down: Down) {
+        if let Some(reporter) = self.reporter.take() {
+            self.wires.folders().remove(&self.tag);
+            if let Some(peers) = self.wires.peers.addr() {
+                peers.do_send(FolderDown(self.tag));
+            }
+            reporter.down(down);
+        }
+    }
+}
+
+impl Drop for FolderWatch {
+    fn drop(&mut self) {
+        self.down(Down::Died);
+    }
+}
+
+/// Bytes as people write them into file names.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn on_stopped(reporter: Reporter) -> OnStopped {
+    Box::new(move |reason| {
+        reporter.down(match reason {
+            StopReason::Asked => Down::Done,
+            StopReason::Failed(reason) => Down::Failed(reason),
+            StopReason::Died => Down::Died,
+        });
+    })
+}
+
+/// The control API. `first` is its socket for the first start.
+pub(crate) fn control(
+    wires: &Arc<Wires>,
+    first: ControlSocket,
+    control: Arc<dyn Control>,
+    stop: CancellationToken,
+) -> ChildSpec {
+    let path = wires.home.socket();
+    let mut first = Some(first);
+    let factory = Box::new(move |reporter: Reporter| {
+        let (first, path) = (first.take(), path.clone());
+        let (control, all, this) = (Arc::clone(&control), stop.clone(), stop.child_token());
+        let serving = this.clone();
+        tokio::spawn(async move {
+            let socket = match first {
+                Some(socket) => Ok(socket),
+                None => ControlSocket::bind(&path).await,
+            };
+            let served = match socket {
+                Ok(socket) => socket.serve(control, serving).await,
+                Err(error) => Err(error),
+            };
+            reporter.down(match served {
+                Ok(()) if all.is_cancelled() => Down::Done,
+                Ok(()) => Down::Failed("the control socket was closed".into()),
+                Err(error) => Down::Failed(error.to_string()),
+            });
+        });
+        Ok(Box::new(move || this.cancel()) as _)
+    });
+    ChildSpec { name: part::CONTROL.to_owned(), policy: Policy::vital(), factory }
+}
+
+/// Starts a part.
+pub(crate) fn add(root: &Addr<Root>, spec: ChildSpec) {
+    root.do_send(AddChild(spec));
+}
