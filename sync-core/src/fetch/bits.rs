@@ -24,7 +24,7 @@ impl Bits {
             ones: len,
         };
         if let Some(last) = bits.words.last_mut()
-            && len % 64 > 0
+            && !len.is_multiple_of(64)
         {
             *last = (1 << (len % 64)) - 1;
         }

@@ -152,11 +152,10 @@ impl Sim {
     pub(super) fn run(&mut self, until: Duration) {
         for _ in 0..2_000_000 {
             while let Some(output) = self.fetcher.poll(self.now) {
-                self.trace
-                    .update(format!("{:?} {output:?}", self.now).as_bytes());
+                self.note(&output);
                 self.apply(output);
             }
-            if self.requests < 400 || self.turn % 16 == 0 {
+            if self.requests < 400 || self.turn.is_multiple_of(16) {
                 check(&self.fetcher);
             }
             if self.fetcher.is_idle() {
