@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{manifest::ContentRoot, path::RelPath};
+use crate::{ids::ReplicaId, manifest::ContentRoot, path::RelPath};
 
 /// Permission bits that travel. Owner, group, set-id and sticky bits stay local.
 pub const MODE_MASK: u32 = 0o777;
@@ -73,11 +73,19 @@ pub struct Entry {
     pub prev: Option<ContentRoot>,
     /// A symlink's text.
     pub target: Option<Vec<u8>>,
+    /// The replica that made this state. A record that only settles a conflict keeps the winner's, so the
+    /// same loser has the same name everywhere.
+    pub author: ReplicaId,
 }
 
 impl Entry {
     /// The deletion of `path`, seen at `unix_ns`, of something that held `prev`.
-    pub fn tombstone(path: RelPath, unix_ns: i64, prev: Option<ContentRoot>) -> Self {
+    pub fn tombstone(
+        path: RelPath,
+        unix_ns: i64,
+        prev: Option<ContentRoot>,
+        author: ReplicaId,
+    ) -> Self {
         Self {
             path,
             kind: Kind::Tombstone,
@@ -87,6 +95,7 @@ impl Entry {
             content: None,
             prev,
             target: None,
+            author,
         }
     }
 
@@ -143,4 +152,6 @@ pub(crate) struct Body {
     #[n(6)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) target: Option<Vec<u8>>,
+    #[n(7)]
+    pub(crate) author: ReplicaId,
 }

@@ -142,6 +142,7 @@ impl Record {
             content: body.content,
             prev: body.prev,
             target: body.target,
+            author: body.author,
         };
         if !entry.is_consistent() {
             return Err(RecordError::Malformed);
@@ -189,6 +190,7 @@ fn sign_batch(
             content: entry.content,
             prev: entry.prev,
             target: entry.target.clone(),
+            author: entry.author,
         };
         let plain = minicbor::to_vec(&body).map_err(|_| RecordError::Malformed)?;
         let sealed = read.seal_body(&bytes, &plain);

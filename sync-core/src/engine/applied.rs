@@ -131,10 +131,6 @@ impl<I: Index> Engine<I> {
         self.scan.dirty.extend(copies);
         match copied {
             Some(copy) => {
-                self.event(Event::Conflict {
-                    path: path.clone(),
-                    copy: copy.clone(),
-                });
                 self.scan.dirty.insert(copy);
                 self.settle(path, entry, &record, former, newer_wanted)
             }

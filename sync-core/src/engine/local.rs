@@ -83,16 +83,21 @@ impl<I: Index> Engine<I> {
                     content: Some(content),
                     prev: None,
                     target: None,
+                    author: self.cfg.replica,
                 };
                 self.live(entry, stat, racy)
             }
-            Found::Dir { stat } => self.live(live_dir(path, stat.mode & MODE_MASK), stat, false),
+            Found::Dir { stat } => self.live(
+                live_dir(path, stat.mode & MODE_MASK, self.cfg.replica),
+                stat,
+                false,
+            ),
             Found::Symlink { stat, target } => {
                 let entry = Entry {
                     kind: Kind::Symlink,
                     target: Some(target),
                     mode: 0,
-                    ..live_dir(path, 0)
+                    ..live_dir(path, 0, self.cfg.replica)
                 };
                 self.live(entry, stat, false)
             }
@@ -275,16 +280,10 @@ impl<I: Index> Engine<I> {
         if announced_dir || !on_disk || !self.can_sign() {
             return Ok(());
         }
-        let mut past = Vector::new();
-        for record in [self.open_held(Some(&entry))?, self.open_want(Some(&entry))?]
-            .into_iter()
-            .flatten()
-        {
-            past.merge(&record.version.vector);
-        }
+        let past = self.past_of_dir(Some(&entry))?.0;
         self.revive_parent(&parent)?;
         let mode = entry.stat.map_or(0o755, |s| s.mode & MODE_MASK);
-        self.author(live_dir(parent, mode), &past, entry);
+        self.author(live_dir(parent, mode, self.cfg.replica), &past, entry);
         Ok(())
     }
 
@@ -403,7 +402,8 @@ impl<I: Index> Engine<I> {
             return Ok(());
         };
         self.changed(&path, Kind::Tombstone);
-        let tombstone = Entry::tombstone(path, self.now.unix_ns, held.entry.content);
+        let us = self.cfg.replica;
+        let tombstone = Entry::tombstone(path, self.now.unix_ns, held.entry.content, us);
         self.author(tombstone, &held.version.vector, entry);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a peer says, and what its records mean here.
 
-use super::{Engine, Output, store::live_dir, work::want_for};
+use super::{Engine, Output, work::want_for};
 use crate::{
     disk::DiskKind,
     entry::{Entry, Kind, MODE_MASK},
@@ -115,7 +115,9 @@ impl<I: Index> Engine<I> {
             }
             Verdict::Deleted => {
                 if self.can_sign() && record.entry.kind != Kind::Tombstone {
-                    let tombstone = Entry::tombstone(path, self.now.unix_ns, record.entry.content);
+                    let us = self.cfg.replica;
+                    let prev = record.entry.content;
+                    let tombstone = Entry::tombstone(path, self.now.unix_ns, prev, us);
                     self.author(tombstone, &record.version.vector, IndexEntry::default());
                 }
                 Ok(())
@@ -194,9 +196,7 @@ fn stands_already(entry: &IndexEntry, record: &Record) -> bool {
                 && want.mtime_ns == stat.mtime_ns
                 && want.mode == stat.mode & MODE_MASK
         }
-        (Kind::Dir, DiskKind::Dir) => {
-            live_dir(want.path.clone(), stat.mode & MODE_MASK).same_state(want)
-        }
+        (Kind::Dir, DiskKind::Dir) => want.mode == stat.mode & MODE_MASK,
         _ => false,
     }
 }

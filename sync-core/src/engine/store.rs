@@ -337,7 +337,7 @@ impl<I: Index> Engine<I> {
 }
 
 /// The state that the disk shows, as an entry.
-pub(super) fn live_dir(path: RelPath, mode: u32) -> Entry {
+pub(super) fn live_dir(path: RelPath, mode: u32, author: ReplicaId) -> Entry {
     Entry {
         path,
         kind: Kind::Dir,
@@ -347,6 +347,7 @@ pub(super) fn live_dir(path: RelPath, mode: u32) -> Entry {
         content: None,
         prev: None,
         target: None,
+        author,
     }
 }
 

@@ -6,13 +6,11 @@ use super::{
     store::{WantSpec, live_dir},
 };
 use crate::{
-    conflict::copy_path,
     disk::DiskKind,
-    entry::{Entry, Kind, MODE_MASK},
+    entry::{Kind, MODE_MASK},
     index::{Index, IndexEntry, IndexResult, Need},
     path::RelPath,
-    record::Record,
-    version::{Dot, Vector},
+    version::Vector,
 };
 
 impl<I: Index> Engine<I> {
@@ -46,7 +44,7 @@ impl<I: Index> Engine<I> {
             return Ok(false);
         }
         // Its own record may still be on the way; only a second look brings it back to life.
-        if entry.is_none() && self.stuck.get(path).is_none_or(|s| s.tries < 2) {
+        if self.stuck.get(path).is_none_or(|s| s.tries < 2) {
             self.stick(path, "waits for its directory".into());
             return Ok(false);
         }
@@ -63,43 +61,38 @@ impl<I: Index> Engine<I> {
             );
             return Ok(());
         }
-        let mut past = Vector::new();
-        let mut mode = 0o755;
-        for record in [
-            self.open_held(entry.as_ref())?,
-            self.open_want(entry.as_ref())?,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            past.merge(&record.version.vector);
-            if record.entry.kind == Kind::Dir {
-                mode = record.entry.mode;
-            }
-        }
+        let (past, mode) = self.past_of_dir(entry.as_ref())?;
         self.drop_work(path);
         let into = entry.unwrap_or_default();
         if let Some(stat) = into.stat.filter(|s| s.kind == DiskKind::Dir) {
-            self.author(live_dir(path.clone(), stat.mode & MODE_MASK), &past, into);
+            self.author(
+                live_dir(path.clone(), stat.mode & MODE_MASK, self.cfg.replica),
+                &past,
+                into,
+            );
         } else {
             let spec = WantSpec {
                 need: Need::Dir,
                 bytes: 0,
                 holders: Vec::new(),
             };
-            self.author_as(live_dir(path.clone(), mode), &past, into, Some(spec));
+            self.author_as(
+                live_dir(path.clone(), mode, self.cfg.replica),
+                &past,
+                into,
+                Some(spec),
+            );
         }
         self.work.dirty = true;
         Ok(())
     }
 
     /// A directory stands where a file is wanted. It gives way when nothing lives in it; else it
-    /// stays and the file becomes a conflict copy beside it.
+    /// stays, and whoever holds the file keeps it as a conflict copy.
     pub(super) fn dir_must_stay(
         &mut self,
         path: &RelPath,
         entry: &IndexEntry,
-        record: &Record,
     ) -> IndexResult<bool> {
         let mut after: Option<RelPath> = None;
         let mut waits = false;
@@ -112,7 +105,7 @@ impl<I: Index> Engine<I> {
                     .announced()
                     .is_some_and(|raw| raw.kind().is_some_and(Kind::is_live))
                 {
-                    self.keep_dir(path, entry.clone(), record)?;
+                    self.raise_dir(path, Some(entry.clone()))?;
                     return Ok(true);
                 }
                 waits |= below.stat.is_some();
@@ -124,42 +117,19 @@ impl<I: Index> Engine<I> {
         Ok(waits)
     }
 
-    /// The directory keeps the name; the file goes to a copy.
-    pub(super) fn keep_dir(
-        &mut self,
-        path: &RelPath,
-        entry: IndexEntry,
-        record: &Record,
-    ) -> IndexResult<()> {
-        if !self.can_sign() {
-            self.stick(
-                path,
-                "a directory with files in it stands where a file should be".into(),
-            );
-            return Ok(());
-        }
-        if let Some(content) = record.entry.content {
-            let Dot { replica, .. } = record.version.dot;
-            let copy = copy_path(path, replica, record.entry.mtime_ns, &content.hash);
-            if self.entry(&copy)?.is_none() {
-                let holders = entry
-                    .want
-                    .as_ref()
-                    .map(|w| w.holders.clone())
-                    .unwrap_or_default();
-                let spec = WantSpec {
-                    need: Need::Content,
-                    bytes: record.entry.size,
-                    holders,
-                };
-                let moved = Entry {
-                    path: copy,
-                    prev: None,
-                    ..record.entry.clone()
-                };
-                self.author_as(moved, &Vector::new(), IndexEntry::default(), Some(spec));
+    /// What a directory of ours builds on at this path, and the mode it had. Files and links are left out:
+    /// they don't know of the directory, so whoever holds one keeps it as a conflict copy.
+    pub(super) fn past_of_dir(&self, entry: Option<&IndexEntry>) -> IndexResult<(Vector, u32)> {
+        let (mut past, mut mode) = (Vector::new(), 0o755);
+        let known = [self.open_held(entry)?, self.open_want(entry)?];
+        for record in known.into_iter().flatten() {
+            match record.entry.kind {
+                Kind::File | Kind::Symlink => continue,
+                Kind::Dir => mode = record.entry.mode,
+                _ => {}
             }
+            past.merge(&record.version.vector);
         }
-        self.raise_dir(path, Some(entry))
+        Ok((past, mode))
     }
 }

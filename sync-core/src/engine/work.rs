@@ -11,6 +11,7 @@ use crate::{
     conflict::copy_path,
     disk::{Action, DiskKind, DiskStat, Displaced, Expect, Meta, Source},
     entry::{Entry, Kind, MODE_MASK},
+    ids::ReplicaId,
     index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want},
     manifest::ContentRoot,
     path::RelPath,
@@ -221,7 +222,7 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         if entry.stat.is_some_and(|s| s.kind == DiskKind::Dir)
-            && self.dir_must_stay(&path, &entry, &record)?
+            && self.dir_must_stay(&path, &entry)?
         {
             return Ok(());
         }
@@ -394,7 +395,7 @@ impl<I: Index> Engine<I> {
                 let author = held
                     .as_ref()
                     .filter(|h| h.entry.same_content(&found))
-                    .map_or(self.cfg.replica, |h| h.version.dot.replica);
+                    .map_or(self.cfg.replica, |h| h.entry.author);
                 let hash = found
                     .content
                     .map_or_else(|| ContentRoot::empty().hash, |c| c.hash);
@@ -456,7 +457,8 @@ fn found_state(
     stat: &DiskStat,
     held: Option<&Record>,
 ) -> Entry {
-    let base = live_dir(path.clone(), stat.mode & MODE_MASK);
+    let author = held.map_or(ReplicaId(0), |h| h.entry.author);
+    let base = live_dir(path.clone(), stat.mode & MODE_MASK, author);
     match stat.kind {
         DiskKind::File => Entry {
             kind: Kind::File,

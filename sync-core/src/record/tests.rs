@@ -19,6 +19,7 @@ fn entry(name: &str) -> Entry {
         content: Some(ContentRoot::single(ContentHash::chunk(b"hello"))),
         prev: None,
         target: None,
+        author: ReplicaId(9),
     }
 }
 
