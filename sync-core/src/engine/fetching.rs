@@ -148,6 +148,15 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
+    /// Gives up fetching a content for now; whoever waits for it is planned anew.
+    pub(super) fn put_off(&mut self, content: ContentRoot) {
+        self.fetcher.forget(content);
+        for path in self.work.waiting.remove(&content).unwrap_or_default() {
+            self.work.active.remove(&path);
+        }
+        self.work.dirty = true;
+    }
+
     fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
         for path in self.work.waiting.remove(&content).unwrap_or_default() {
             self.work.active.remove(&path);

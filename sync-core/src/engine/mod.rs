@@ -236,7 +236,12 @@ impl<I: Index> Engine<I> {
 
     /// When [`Input::Tick`] is due, if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let soonest = self.stuck.values().map(|s| s.next).min();
+        let soonest = self
+            .stuck
+            .values()
+            .map(|s| s.next)
+            .filter(|t| *t != Duration::MAX)
+            .min();
         let recheck = self.scan.recheck.values().min().copied();
         let full =
             (self.scan.running.is_none() && self.scan.first_done).then_some(self.scan.next_full);
@@ -332,10 +337,14 @@ impl<I: Index> Engine<I> {
                 ok,
                 full,
             } => {
-                if let Some(reason) = full {
-                    self.set_disk_full(reason);
+                match full {
+                    // The peer can't help it; the content is wanted again when there is room.
+                    Some(reason) => {
+                        self.set_disk_full(reason);
+                        self.put_off(content);
+                    }
+                    None => self.fetcher.handle_written(content, index, ok),
                 }
-                self.fetcher.handle_written(content, index, ok);
                 Ok(())
             }
             Input::RootLost { reason } => {
