@@ -20,7 +20,7 @@ use sync_core::{
 };
 use sync_discovery::{
     Discovered, FolderTag, Source,
-    book::{AddressBook, BookConfig, BookEntry, Dial, EntryState, PeerTag},
+    book::{AddressBook, BookConfig, BookEntry, Dial, EntryState, FailReason, PeerTag},
 };
 use sync_net::{
     CloseReason, Goodbye, Level,
@@ -96,6 +96,8 @@ impl PeersActor {
             let member = self.wires.roster().get(&due.folder).map(|e| Arc::clone(&e.member));
             // Only while somebody could take the session.
             let Some(member) = member.filter(|_| self.wires.ready_folder(due.folder).is_some()) else {
+                // The book is told, or it would wait for the end of this attempt. `FolderUp` cuts the delay short.
+                self.book.failed(due.folder, due.addr, FailReason::Other, "the folder isn't open", now);
                 continue;
             };
             self.dials += 1;
@@ -208,7 +210,7 @@ impl PeersActor {
     }
 
     fn refused(&mut self, folder: FolderTag, addr: SocketAddr, why: &str, now: Duration) {
-        self.book.failed(folder, addr, sync_discovery::book::FailReason::Rejected, why, now);
+        self.book.failed(folder, addr, FailReason::Rejected, why, now);
     }
 
     fn over(&mut self, id: SessionId, reason: CloseReason) {
