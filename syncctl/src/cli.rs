@@ -221,7 +221,7 @@ pub struct WaitArgs {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECS")]
     pub timeout: Option<u64>,
-    /// Wait until this many connected peers are in sync too [default: 1; 0 only waits for this side]
+    /// Wait until so many connected peers are in sync too; with 0, no peer has to be there at all
     #[arg(long, value_name = "N")]
     pub peers: Option<u32>,
 }

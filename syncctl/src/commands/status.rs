@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::Term;
+use console::{Term, truncate_str};
 use sync_core::control::Status;
 use tokio::time::sleep;
 
@@ -43,15 +43,17 @@ fn draw(text: &str, watch: bool, out: &mut Out) -> Result<(), Failure> {
     if !(watch && out.stdout_terminal) {
         return out.raw(text.as_bytes());
     }
-    // More lines than the screen has would scroll the first ones away each second.
-    let height = usize::from(Term::stdout().size().0).max(4) - 1;
-    let lines: Vec<&str> = text.lines().collect();
-    let mut screen = format!(
-        "{REDRAW}{}",
-        lines[..lines.len().min(height - 1)].join("\r\n")
-    );
-    if lines.len() > height - 1 {
-        screen.push_str(&format!("\r\n… {} more lines", lines.len() - (height - 1)));
+    // More lines than the screen has would scroll the first ones away each second, and a line that is
+    // wrapped counts twice.
+    let (height, width) = Term::stdout().size();
+    let fit = usize::from(height).max(4) - 2;
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| truncate_str(line, width.into(), "…"))
+        .collect();
+    let mut screen = format!("{REDRAW}{}", lines[..lines.len().min(fit)].join("\r\n"));
+    if lines.len() > fit {
+        screen.push_str(&format!("\r\n… {} more lines", lines.len() - fit));
     }
     screen.push_str("\r\n");
     out.raw(screen.as_bytes())
