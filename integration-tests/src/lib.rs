@@ -3,7 +3,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`sim`] | a deterministic simulator of a cluster: real engines, disks and sessions in virtual time |
+//! | [`cluster`] | real daemons on loopback, started, told and killed as a person would |
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod sim;

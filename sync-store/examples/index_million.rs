@@ -43,9 +43,15 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = parse()?;
-    let options = Options { cache: args.cache << 20 };
+    let options = Options {
+        cache: args.cache << 20,
+    };
     if args.reopened {
-        return reopen(args.dir.as_deref().ok_or("no directory")?, options, args.files);
+        return reopen(
+            args.dir.as_deref().ok_or("no directory")?,
+            options,
+            args.files,
+        );
     }
     let temp = std::env::temp_dir().join(format!("index-million-{}", std::process::id()));
     let dir = args.dir.unwrap_or(temp);
@@ -56,14 +62,23 @@ fn main() -> Result<()> {
             .args(["--cache", &args.cache.to_string(), "--dir"])
             .arg(&dir)
             .status()?;
-        if status.success() { Ok(()) } else { Err("the second process failed".into()) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err("the second process failed".into())
+        }
     });
     fs::remove_dir_all(&dir)?;
     filled
 }
 
 fn parse() -> Result<Args> {
-    let mut parsed = Args { files: 1_000_000, cache: 16, dir: None, reopened: false };
+    let mut parsed = Args {
+        files: 1_000_000,
+        cache: 16,
+        dir: None,
+        reopened: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -94,7 +109,10 @@ fn fill(dir: &Path, options: Options, files: u64) -> Result<()> {
     }
     index.flush()?;
     let secs = start.elapsed().as_secs_f64();
-    show(&format!("{files} files inserted, {:.0}/s", files as f64 / secs), secs)?;
+    show(
+        &format!("{files} files inserted, {:.0}/s", files as f64 / secs),
+        secs,
+    )?;
     drop(index);
     println!("{:>34} MiB on disk", size(dir)? >> 20);
     Ok(())
@@ -109,7 +127,9 @@ fn reopen(dir: &Path, options: Options, files: u64) -> Result<()> {
     let (mut after, mut seen) = (None, 0);
     loop {
         let entries = index.entries_after(after.as_ref(), 1000)?;
-        let Some((last, _)) = entries.last() else { break };
+        let Some((last, _)) = entries.last() else {
+            break;
+        };
         seen += entries.len() as u64;
         after = Some(last.clone());
     }
@@ -122,7 +142,9 @@ fn reopen(dir: &Path, options: Options, files: u64) -> Result<()> {
     let (mut after, mut seen) = (Seq(0), 0);
     loop {
         let changes = index.changes_after(after, 1000)?;
-        let Some((last, _)) = changes.last() else { break };
+        let Some((last, _)) = changes.last() else {
+            break;
+        };
         (seen, after) = (seen + changes.len() as u64, *last);
     }
     if seen != files {
@@ -155,12 +177,19 @@ fn reopen(dir: &Path, options: Options, files: u64) -> Result<()> {
 }
 
 fn path(n: u64) -> Result<RelPath> {
-    let text = format!("src/{:04}-module/{:02}-part/file_{n:06}.rs", n / 10_000, n / 100 % 100);
+    let text = format!(
+        "src/{:04}-module/{:02}-part/file_{n:06}.rs",
+        n / 10_000,
+        n / 100 % 100
+    );
     Ok(RelPath::parse(text.as_bytes())?)
 }
 
 fn content(n: u64) -> ContentRoot {
-    ContentRoot { hash: ContentHash::chunk(&n.to_le_bytes()), height: 0 }
+    ContentRoot {
+        hash: ContentHash::chunk(&n.to_le_bytes()),
+        height: 0,
+    }
 }
 
 fn entry(n: u64, seq: u64, raw: &RawRecord) -> IndexEntry {
@@ -184,10 +213,16 @@ fn entry(n: u64, seq: u64, raw: &RawRecord) -> IndexEntry {
 
 /// A record of 330 bytes with a true envelope; the proof is as long as one of a batch of sixteen.
 fn record() -> Result<RawRecord> {
-    let dot = Dot { replica: ReplicaId(u64::MAX - 5), counter: 1 << 24 };
+    let dot = Dot {
+        replica: ReplicaId(u64::MAX - 5),
+        counter: 1 << 24,
+    };
     let mut signed = minicbor::Encoder::new(Vec::new());
     signed.array(7)?.u8(1)?.u32(0)?.bytes(&[7; 16])?;
-    signed.encode(Version::new(dot, &Vector::new()))?.u8(Kind::File.code())?.null()?;
+    signed
+        .encode(Version::new(dot, &Vector::new()))?
+        .u8(Kind::File.code())?
+        .null()?;
     signed.bytes(&[9; 78])?;
     let mut both = minicbor::Encoder::new(Vec::new());
     both.array(2)?.bytes(signed.writer())?.bytes(&[5; 194])?;

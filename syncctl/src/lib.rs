@@ -38,3 +38,22 @@ pub async fn run(cli: Cli, out: &mut Out) -> Exit {
         }
     }
 }
+
+/// What the program `syncctl` does: reads the command line, runs the command, says how it ended.
+pub fn main() -> std::process::ExitCode {
+    use clap::Parser as _;
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::explain(&error).into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(cli, &mut Out::system())).into(),
+        Err(error) => {
+            eprintln!("error: the system gave no event queue: {error}");
+            Exit::Failed.into()
+        }
+    }
+}

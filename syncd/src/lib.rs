@@ -13,6 +13,7 @@ pub mod lock;
 pub mod log;
 mod net;
 pub mod policy;
+mod program;
 pub mod run;
 mod say;
 mod shutdown;
@@ -20,3 +21,4 @@ pub mod supervise;
 mod wiring;
 
 pub use house::LoadError;
+pub use program::main;

@@ -26,7 +26,7 @@ use crate::{
     house::{House, LoadError},
     lock::{Lock, LockError},
     log, say, shutdown,
-    supervise::{Board, Root},
+    supervise::{Board, Root, Settled},
     wiring::{self, Wires, unix_ns},
 };
 
@@ -178,6 +178,8 @@ async fn serve(
     info!(version = env!("CARGO_PKG_VERSION"), device = %wires.device_id(), port, home = %wires.home.path().display(), "running");
     wires.events.push(EventType::Started, None, json!({ "version": env!("CARGO_PKG_VERSION") }));
 
+    // So that the line about how to be found knows what runs.
+    let _ = wires.root.send(Settled).await;
     let begun = match start.folder {
         Some(path) => begin_folder(&daemon, path, start.secret, start.foreground).await,
         None => Ok(()),

@@ -227,6 +227,17 @@ pub struct EndChild {
     pub done: oneshot::Sender<()>,
 }
 
+/// Answered when everything asked before has been begun.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Settled;
+
+impl Handler<Settled> for Root {
+    type Result = ();
+
+    fn handle(&mut self, _: Settled, _: &mut Self::Context) {}
+}
+
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct ChildDown {

@@ -61,6 +61,8 @@ use user::{Effect, Habits, Op, perform};
 pub const REST_LIMIT: Duration = Duration::from_secs(600);
 /// How long it is watched afterwards.
 pub const IDLE: Duration = Duration::from_secs(60);
+/// No run lasts as long.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// More steps than this are a run without end.
 const MAX_STEPS: u64 = 3_000_000;
 
@@ -496,8 +498,9 @@ impl Simulation {
         let node = &mut self.nodes[number];
         let Some(live) = &mut node.live else { return };
         if let Some(at) = live.engine.next_timeout() {
-            let at = (node.boot + at).max(self.now);
-            if live.tick.is_none_or(|tick| at < tick) {
+            // Farther off than any run is the same as never.
+            let at = node.boot.saturating_add(at).max(self.now);
+            if at < FOR_EVER && live.tick.is_none_or(|tick| at < tick) {
                 live.tick = Some(at);
                 self.heap.push(at, Event::Tick(number, node.run));
             }
@@ -694,7 +697,15 @@ impl Simulation {
             }
         }
         if let Err(why) = verdict {
-            self.fail(why);
+            let last = self.active_at.as_secs_f64();
+            let restless = self.active_at + Duration::from_secs(8) > self.now;
+            let now = self.oracle.judge(&self.nodes);
+            let what = if restless {
+                format!("restless: at the end {now:?}, before ")
+            } else {
+                String::new()
+            };
+            self.fail(format!("{what}{why} (last activity at {last:.3} s)"));
         }
     }
 

@@ -10,12 +10,14 @@
 //!   that node, be it below `.sync`. This errs on the side of silence: if one of two people
 //!   destroys a copy then nothing is demanded, and empty files are left out.
 //! - **apart** (at rest): all read-write nodes show the same tree: names, kinds, bytes, link texts, modes, and times
-//!   of files. A read-only node does too, except at, above and below paths that its own people changed.
+//!   of files. A read-only node does too, except at, above and below paths that its own people changed, and
+//!   for conflict copies of what they wrote.
 //! - **risen** (at rest): a file that a person deleted, whose content the node's durable index held at that path,
 //!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only in runs in which no
 //!   index was lost: a rebuilt index may bring a deleted file back.
 //! - **copies** (at rest): no conflict copy of a conflict copy, and none twice.
-//! - **index** (at rest): every index says of each path what the disk shows, and needs nothing.
+//! - **index** (at rest): every index says of each path what the disk shows, and needs nothing (but a read-only
+//!   node may, for its people can take a directory away that only others can bring back).
 //! - **mirror** (at rest): where only one node's people did anything and no index was lost, all trees are that
 //!   node's, without any conflict copy.
 
@@ -211,7 +213,10 @@ impl Oracle {
             let paths: BTreeSet<_> = tree.keys().chain(trees[first].keys()).collect();
             for path in paths {
                 let (a, b) = (trees[first].get(path), tree.get(path));
-                if same(a, b) || local.is_some_and(|l| l.iter().any(|p| related(p, path))) {
+                if same(a, b)
+                    || local.is_some_and(|l| l.iter().any(|p| related(p, path)))
+                    || (a.is_none() && self.own_copy(node.number, path, b))
+                {
                     continue;
                 }
                 return Err(format!(
@@ -225,6 +230,20 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is a conflict copy of what people of a read-only node wrote, or moved to the name
+    /// it is a copy of.
+    fn own_copy(&self, node: usize, path: &[u8], there: Option<&DiskNode>) -> bool {
+        let (Some(there), Some(local)) = (there, self.local.get(&node)) else {
+            return false;
+        };
+        let Some(at) = find(path, b" (conflict ") else {
+            return false;
+        };
+        let content = self.contents.get(&ContentHash::chunk(&there.bytes));
+        content.is_some_and(|c| c.authors.contains(&node))
+            || local.iter().any(|p| p.starts_with(&path[..at]))
     }
 
     fn nothing_lost(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
@@ -422,7 +441,14 @@ fn index_fits(node: &Node) -> Result<(), String> {
     for (path, entry) in entries {
         let (known, there) = (entry.stat, disk.remove(path.as_bytes()));
         let fits = match (known, there) {
-            (Some(a), Some(b)) => same_stat(&a, &b),
+            // Without a change time it is to be hashed at the next scan, whatever it shows.
+            (Some(a), Some(b)) => same_stat(
+                &a,
+                &DiskStat {
+                    ctime_ns: a.ctime_ns.min(b.ctime_ns),
+                    ..b
+                },
+            ),
             (None, None) => true,
             _ => false,
         };
@@ -449,7 +475,8 @@ fn index_fits(node: &Node) -> Result<(), String> {
         return Err(format!("index: node {number} doesn't know {}", Shown(path)));
     }
     let need = node.index.totals().map_err(|e| e.to_string())?.need;
-    if need.files + need.deletes > 0 {
+    // What people of a read-only node took away may be missing there for other things.
+    if node.can_write() && need.files + need.deletes > 0 {
         return Err(format!("index: node {number} still needs {need:?}"));
     }
     Ok(())

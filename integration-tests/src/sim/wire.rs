@@ -160,6 +160,7 @@ impl Simulation {
         end.timer = None;
         end.endpoint.handle_timeout(mono);
         self.session_events(pair, conn, side);
+        self.kick(pair, side);
     }
 
     pub(crate) fn pump(&mut self, pair: Pair, conn: u64, side: usize) {

@@ -5,9 +5,7 @@ use std::{fmt, path::Path};
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{
-    IdentityError, file, private_dir, random,
-};
+use super::{IdentityError, file, private_dir, random};
 
 const NAME: &str = "device";
 const KIND: u8 = 1;
@@ -48,20 +46,34 @@ impl DeviceIdentity {
     /// stranger to all its peers, and that is for the user to decide.
     pub fn load_or_create(dir: &Path, unix_ns: i64) -> Result<Self, IdentityError> {
         let path = dir.join(NAME);
-        let io = |source| IdentityError::Io { path: path.clone(), source };
+        let io = |source| IdentityError::Io {
+            path: path.clone(),
+            source,
+        };
         private_dir(dir).map_err(io)?;
         if let Some(body) = file::read_sealed(&path, KIND)? {
             file::set_mode(&path, 0o600).map_err(io)?;
-            let stored: Stored = minicbor::decode(&body)
-                .map_err(|e| IdentityError::Damaged { path: path.clone(), what: e.to_string() })?;
+            let stored: Stored = minicbor::decode(&body).map_err(|e| IdentityError::Damaged {
+                path: path.clone(),
+                what: e.to_string(),
+            })?;
             let created_unix_ns = stored.created_unix_ns;
-            return Ok(Self { secret: Zeroizing::new(stored.secret), created_unix_ns });
+            return Ok(Self {
+                secret: Zeroizing::new(stored.secret),
+                created_unix_ns,
+            });
         }
-        let stored = Stored { secret: random()?, created_unix_ns: unix_ns };
+        let stored = Stored {
+            secret: random()?,
+            created_unix_ns: unix_ns,
+        };
         // Encoding to a vector can't fail, and an empty body would be found by the next reading.
         let body = Zeroizing::new(minicbor::to_vec(&stored).unwrap_or_default());
         file::write_sealed(dir, NAME, KIND, &body)?;
-        Ok(Self { secret: Zeroizing::new(stored.secret), created_unix_ns: unix_ns })
+        Ok(Self {
+            secret: Zeroizing::new(stored.secret),
+            created_unix_ns: unix_ns,
+        })
     }
 
     /// The secret.

@@ -56,7 +56,11 @@ fn write_temp(temp: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// Makes names in `dir` durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     // Only Unix can open a directory to sync it; elsewhere the file system's journal does it.
-    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(dir)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes `dir` with all above it, and makes it private to its owner (0700).
@@ -69,7 +73,11 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(dir)?;
-    if is_exposed(&fs::metadata(dir)?) { set_mode(dir, 0o700) } else { Ok(()) }
+    if is_exposed(&fs::metadata(dir)?) {
+        set_mode(dir, 0o700)
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the file at `path`, if there is one; an error if it is longer than `max` bytes.
@@ -82,7 +90,10 @@ pub fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is too long",
+        ));
     }
     Ok(Some(bytes))
 }
@@ -127,8 +138,10 @@ pub(super) fn write_sealed(
     bytes.extend_from_slice(body);
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
-    write_atomic(dir, name, &bytes, 0o600)
-        .map_err(|source| IdentityError::Io { path: dir.join(name), source })
+    write_atomic(dir, name, &bytes, 0o600).map_err(|source| IdentityError::Io {
+        path: dir.join(name),
+        source,
+    })
 }
 
 /// Reads the body of a sealed file, if there is one.
@@ -136,12 +149,20 @@ pub(super) fn read_sealed(
     path: &Path,
     kind: u8,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
-    let damaged = |what: &str| IdentityError::Damaged { path: path.to_owned(), what: what.into() };
+    let damaged = |what: &str| IdentityError::Damaged {
+        path: path.to_owned(),
+        what: what.into(),
+    };
     let bytes = match read_bounded(path, MAX_SEALED) {
         Ok(Some(bytes)) => Zeroizing::new(bytes),
         Ok(None) => return Ok(None),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is too long")),
-        Err(source) => return Err(IdentityError::Io { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(IdentityError::Io {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     let Some((rest, hash)) = bytes.split_last_chunk::<HASH>() else {
         return Err(damaged("it is too short"));
@@ -152,7 +173,10 @@ pub(super) fn read_sealed(
     match rest.strip_prefix(MAGIC) {
         Some([FORMAT, k, body @ ..]) if *k == kind => Ok(Some(Zeroizing::new(body.to_vec()))),
         Some([FORMAT, ..]) => Err(damaged("it is a file of another kind")),
-        Some(&[format, ..]) => Err(IdentityError::Format { path: path.to_owned(), format }),
+        Some(&[format, ..]) => Err(IdentityError::Format {
+            path: path.to_owned(),
+            format,
+        }),
         _ => Err(damaged("it is not an identity file")),
     }
 }

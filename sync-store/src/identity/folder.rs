@@ -97,7 +97,10 @@ impl FolderIdentity {
         let hex = blake3::Hash::from_bytes(*folder.as_bytes()).to_hex();
         let name = format!("folder-{}", hex.as_str());
         let path = dir.join(&name);
-        private_dir(dir).map_err(|source| IdentityError::Io { path: path.clone(), source })?;
+        private_dir(dir).map_err(|source| IdentityError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let (stored, came) = match read(&path) {
             Ok(Some(stored)) => (stored, Came::Kept),
             Ok(None) => (Stored::draw()?, Came::New),
@@ -108,15 +111,28 @@ impl FolderIdentity {
                     path = %path.display(), moved_to = %moved_to.display(), what,
                     "the folder's identity file was damaged; a new replica id is taken"
                 );
-                (stored, Came::Replaced { moved_to, reason: what })
+                (
+                    stored,
+                    Came::Replaced {
+                        moved_to,
+                        reason: what,
+                    },
+                )
             }
             Err(error) => return Err(error),
         };
-        let mut this = Self { dir: dir.to_owned(), name, stored };
+        let mut this = Self {
+            dir: dir.to_owned(),
+            name,
+            stored,
+        };
         let (counters, seqs) = (this.stored.counters, this.stored.seqs);
         let (next_counters, next_seqs) = (add(counters)?, add(seqs)?);
         this.update(|s| (s.counters, s.seqs) = (next_counters, next_seqs))?;
-        let reserved = Reserved { counters: counters..next_counters, seqs: seqs..next_seqs };
+        let reserved = Reserved {
+            counters: counters..next_counters,
+            seqs: seqs..next_seqs,
+        };
         Ok((this, reserved, came))
     }
 
@@ -166,7 +182,11 @@ impl FolderIdentity {
         let start = self.stored.counters;
         let end = add(start)?;
         self.update(|s| (s.replica, s.counters, s.generation) = (replica, end, generation))?;
-        Ok(NewReplica { replica, counters: start..end, generation: Generation(generation) })
+        Ok(NewReplica {
+            replica,
+            counters: start..end,
+            generation: Generation(generation),
+        })
     }
 
     /// Sets the era, after a rotation.
@@ -196,13 +216,25 @@ impl FolderIdentity {
 impl Stored {
     fn draw() -> Result<Self, IdentityError> {
         let replica = ReplicaId(random_number()?);
-        Ok(Self { replica, counters: 1, seqs: 1, generation: 0, era: 0, root: random()? })
+        Ok(Self {
+            replica,
+            counters: 1,
+            seqs: 1,
+            generation: 0,
+            era: 0,
+            root: random()?,
+        })
     }
 }
 
 fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
-    let damaged = |what| IdentityError::Damaged { path: path.to_owned(), what };
-    let Some(body) = file::read_sealed(path, KIND)? else { return Ok(None) };
+    let damaged = |what| IdentityError::Damaged {
+        path: path.to_owned(),
+        what,
+    };
+    let Some(body) = file::read_sealed(path, KIND)? else {
+        return Ok(None);
+    };
     let stored: Stored = minicbor::decode(&body).map_err(|e| damaged(e.to_string()))?;
     if stored.replica.0 == 0 || stored.counters == 0 || stored.seqs == 0 {
         return Err(damaged("it holds a number that can't be".to_owned()));
@@ -218,6 +250,9 @@ fn add(start: u64) -> Result<u64, IdentityError> {
 fn set_aside(dir: &Path, name: &str) -> Result<PathBuf, IdentityError> {
     let to = dir.join(format!("{name}.damaged"));
     let moved = fs::rename(dir.join(name), &to).and_then(|()| file::sync_dir(dir));
-    moved.map_err(|source| IdentityError::Io { path: dir.join(name), source })?;
+    moved.map_err(|source| IdentityError::Io {
+        path: dir.join(name),
+        source,
+    })?;
     Ok(to)
 }

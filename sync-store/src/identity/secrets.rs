@@ -13,7 +13,8 @@ use super::{IdentityError, file};
 
 /// Longest file that is read: room for thousands of folders.
 const MAX: u64 = 1 << 20;
-const HEAD: &str = "# The secrets of your folders. Whoever reads this file can read and change them.\n";
+const HEAD: &str =
+    "# The secrets of your folders. Whoever reads this file can read and change them.\n";
 
 /// A file which maps names of folders to their secrets. It is private to its owner (0600), or it isn't used.
 ///
@@ -52,11 +53,22 @@ impl SecretsFile {
     ///
     /// A file that is not understood is an error and stays as it is. The error doesn't quote it.
     pub fn open(path: &Path) -> Result<Self, IdentityError> {
-        let io = |source: io::Error| IdentityError::Io { path: path.to_owned(), source };
-        let damaged = |what: String| IdentityError::Damaged { path: path.to_owned(), what };
+        let io = |source: io::Error| IdentityError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let damaged = |what: String| IdentityError::Damaged {
+            path: path.to_owned(),
+            what,
+        };
         let bytes = match file::read_bounded(path, MAX) {
             Ok(Some(bytes)) => Zeroizing::new(bytes),
-            Ok(None) => return Ok(Self { path: path.to_owned(), content: Content::default() }),
+            Ok(None) => {
+                return Ok(Self {
+                    path: path.to_owned(),
+                    content: Content::default(),
+                });
+            }
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 return Err(damaged("it is too long".to_owned()));
             }
@@ -65,7 +77,9 @@ impl SecretsFile {
         if file::is_exposed(&fs::metadata(path).map_err(io)?) {
             let private = file::set_mode(path, 0o600).and_then(|()| fs::metadata(path));
             if !private.is_ok_and(|meta| !file::is_exposed(&meta)) {
-                return Err(IdentityError::Exposed { path: path.to_owned() });
+                return Err(IdentityError::Exposed {
+                    path: path.to_owned(),
+                });
             }
             tracing::warn!(path = %path.display(), "others could read the secrets; made private");
         }
@@ -76,7 +90,10 @@ impl SecretsFile {
             let line = 1 + bytes.iter().take(at).filter(|b| **b == b'\n').count();
             damaged(format!("line {line} is not understood"))
         })?;
-        Ok(Self { path: path.to_owned(), content })
+        Ok(Self {
+            path: path.to_owned(),
+            content,
+        })
     }
 
     /// The secret of a folder.
@@ -101,13 +118,18 @@ impl SecretsFile {
     /// Forgets the secret of a folder. Durable when it returns.
     pub fn remove(&mut self, folder: &str) -> Result<(), IdentityError> {
         let mut next = self.content.clone();
-        let Some(mut old) = next.folders.remove(folder) else { return Ok(()) };
+        let Some(mut old) = next.folders.remove(folder) else {
+            return Ok(());
+        };
         old.zeroize();
         self.write(next)
     }
 
     fn write(&mut self, next: Content) -> Result<(), IdentityError> {
-        let error = |source| IdentityError::Io { path: self.path.clone(), source };
+        let error = |source| IdentityError::Io {
+            path: self.path.clone(),
+            source,
+        };
         let body = toml::to_string(&next)
             .map(Zeroizing::new)
             .map_err(|_| error(io::Error::other("a name can't be written as TOML")))?;
@@ -115,7 +137,11 @@ impl SecretsFile {
         let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Err(error(io::Error::other("the path has no file name")));
         };
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         file::write_atomic(dir, &name.to_string_lossy(), text.as_bytes(), 0o600).map_err(error)?;
         self.content = next;
         Ok(())

@@ -21,7 +21,10 @@ fn a_crash_before_the_rename_leaves_the_old_file() {
     write_atomic(dir.path(), "name", b"old", 0o600).unwrap();
     // What a crash leaves: a temporary, whole or torn, that was never renamed.
     fs::write(dir.path().join(file::temp_name("name")), b"ne").unwrap();
-    assert_eq!(read_bounded(&dir.path().join("name"), 10).unwrap().unwrap(), b"old");
+    assert_eq!(
+        read_bounded(&dir.path().join("name"), 10).unwrap().unwrap(),
+        b"old"
+    );
     write_atomic(dir.path(), "name", b"newer", 0o640).unwrap();
     assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"newer");
     assert_eq!(mode(&dir.path().join("name")), 0o640);
@@ -68,7 +71,12 @@ fn a_damaged_device_file_is_told_and_left_alone() {
     DeviceIdentity::load_or_create(dir.path(), 5).unwrap();
     let path = dir.path().join("device");
     let good = fs::read(&path).unwrap();
-    for bad in [vec![], good[..20].to_vec(), vec![0; 100_000], flip(&good, 12)] {
+    for bad in [
+        vec![],
+        good[..20].to_vec(),
+        vec![0; 100_000],
+        flip(&good, 12),
+    ] {
         fs::write(&path, &bad).unwrap();
         let error = DeviceIdentity::load_or_create(dir.path(), 6).unwrap_err();
         assert!(matches!(error, IdentityError::Damaged { .. }), "{error}");
@@ -107,7 +115,9 @@ fn a_damaged_folder_file_makes_a_new_replica() {
     for at in 0..good.len() {
         fs::write(&path, flip(&good, at)).unwrap();
         let (new, _, came) = FolderIdentity::open(dir.path(), &FOLDER).unwrap();
-        let Came::Replaced { moved_to, .. } = came else { panic!("not replaced at {at}") };
+        let Came::Replaced { moved_to, .. } = came else {
+            panic!("not replaced at {at}")
+        };
         assert_eq!(fs::read(moved_to).unwrap(), flip(&good, at));
         assert_ne!(new.replica(), old.replica());
         assert_ne!(new.root_marker(), old.root_marker());
@@ -148,11 +158,19 @@ fn secrets_survive_and_stay_private() {
 fn errors_about_secrets_do_not_quote_them() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secrets.toml");
-    for bad in ["[folders]\na = \"SECRET\"x\n", "[folders]\na = 1\n", "SECRET", "[other]\nb=\"SECRET\""] {
+    for bad in [
+        "[folders]\na = \"SECRET\"x\n",
+        "[folders]\na = 1\n",
+        "SECRET",
+        "[other]\nb=\"SECRET\"",
+    ] {
         fs::write(&path, bad).unwrap();
         let error = SecretsFile::open(&path).unwrap_err();
         assert!(matches!(error, IdentityError::Damaged { .. }));
-        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
+        assert!(
+            !format!("{error} {error:?}").contains("SECRET"),
+            "{error:?}"
+        );
     }
 }
 

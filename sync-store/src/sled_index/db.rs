@@ -25,8 +25,10 @@ use sync_core::index::{IndexError, IndexResult};
 /// File in the index directory which says that its content was found damaged.
 pub(super) const DAMAGED: &str = "damaged";
 
-/// Accesses that [`Db::touch`] makes: with them a shard's queue is full after about eight pages.
-const TOUCHES: usize = 7;
+/// Further accesses to a page that is read at random: a shard's queue is full after about ten pages.
+const RANDOM: usize = 5;
+/// The same for pages that are read or written in order: eight blocks or more are on the same page.
+const IN_ORDER: usize = 1;
 
 /// Writes that become visible and durable together. A later write to a key replaces an earlier one.
 #[derive(Debug, Default)]
@@ -58,7 +60,11 @@ pub(super) struct Db {
 
 impl Db {
     pub(super) fn new(sled: sled::Db, dir: &Path) -> Self {
-        Self { sled, dir: dir.to_owned(), failed: OnceLock::new() }
+        Self {
+            sled,
+            dir: dir.to_owned(),
+            failed: OnceLock::new(),
+        }
     }
 
     /// The value of `key`.
@@ -68,17 +74,17 @@ impl Db {
 
     /// The item with the largest key that is at most `key` and at least `low`.
     pub(super) fn floor(&self, low: &[u8], key: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(|| self.sled.range(low..=key).next_back())
+        self.one(RANDOM, || self.sled.range(low..=key).next_back())
     }
 
     /// The item with the largest key below `key` that is at least `low`.
     pub(super) fn below(&self, low: &[u8], key: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(|| self.sled.range(low..key).next_back())
+        self.one(RANDOM, || self.sled.range(low..key).next_back())
     }
 
     /// The item with the smallest key that is at least `key` and below `high`.
     pub(super) fn ceiling(&self, key: &[u8], high: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(|| self.sled.range(key..high).next())
+        self.one(IN_ORDER, || self.sled.range(key..high).next())
     }
 
     /// The item with the smallest key that is above `key` and below `high`.
@@ -102,7 +108,7 @@ impl Db {
         }
         self.guarded(|| self.sled.apply_batch(batch))?;
         for key in keys {
-            self.touch(&key)?;
+            self.touch(&key, IN_ORDER)?;
         }
         for _ in 0..2 + n / 16 {
             crossbeam_epoch::pin().flush();
@@ -122,19 +128,23 @@ impl Db {
     }
 
     /// Lets the cache count the page of `key` at once; see the head of this module.
-    fn touch(&self, key: &[u8]) -> IndexResult<()> {
+    fn touch(&self, key: &[u8], times: usize) -> IndexResult<()> {
         self.guarded(|| {
-            for _ in 0..TOUCHES {
+            for _ in 0..times {
                 self.sled.contains_key(key)?;
             }
             Ok(())
         })
     }
 
-    fn one(&self, f: impl FnOnce() -> Option<sled::Result<Item>>) -> IndexResult<Option<Item>> {
+    fn one(
+        &self,
+        touches: usize,
+        f: impl FnOnce() -> Option<sled::Result<Item>>,
+    ) -> IndexResult<Option<Item>> {
         let item = self.guarded(|| f().transpose())?;
         if let Some((key, _)) = &item {
-            self.touch(key)?;
+            self.touch(key, touches)?;
         }
         Ok(item)
     }

@@ -67,7 +67,12 @@ impl Manifests {
         };
         let numbers = Runs::open(db, key::PAGE_NUMBERS)?;
         let places = Runs::open(db, key::PLACES)?;
-        Ok(Self { numbers, places, next_page, sweep: None })
+        Ok(Self {
+            numbers,
+            places,
+            next_page,
+            sweep: None,
+        })
     }
 
     /// The page with this hash.
@@ -113,11 +118,18 @@ impl Manifests {
                 value.extend_from_slice(&page);
                 stage.put(page_key(number), value);
                 // The number is part of the key: pages whose short hashes collide are all found.
-                numbers.insert([&short(&hash)[..], &number.to_be_bytes()].concat(), Vec::new());
+                numbers.insert(
+                    [&short(&hash)[..], &number.to_be_bytes()].concat(),
+                    Vec::new(),
+                );
             }
             let mut offset = 0;
             for chunk in put.chunks {
-                let place = ChunkPlace { content: put.content, offset, len: chunk.len };
+                let place = ChunkPlace {
+                    content: put.content,
+                    offset,
+                    len: chunk.len,
+                };
                 places.insert(short(&chunk.hash).to_vec(), encode_place(&place));
                 offset += u64::from(chunk.len);
             }
@@ -177,7 +189,9 @@ impl Manifests {
         stage: &mut Stage,
         limit: usize,
     ) -> IndexResult<SweepStep> {
-        let Some(mut sweep) = self.sweep.take() else { return Ok(SweepStep::default()) };
+        let Some(mut sweep) = self.sweep.take() else {
+            return Ok(SweepStep::default());
+        };
         while let Some(root) = sweep.todo.pop() {
             self.mark(db, &mut sweep.live, root)?;
         }
@@ -207,18 +221,15 @@ impl Manifests {
     }
 
     /// Marks all stored pages of a content.
-    fn mark(
-        &self,
-        db: &Db,
-        live: &mut HashSet<[u8; HASH]>,
-        root: ContentRoot,
-    ) -> IndexResult<()> {
+    fn mark(&self, db: &Db, live: &mut HashSet<[u8; HASH]>, root: ContentRoot) -> IndexResult<()> {
         let mut todo = vec![(root.hash, root.height)];
         while let Some((hash, height)) = todo.pop() {
             if !live.insert(short(&hash)) || height < 2 {
                 continue;
             }
-            let Some(bytes) = find_page(db, &self.numbers, &hash)? else { continue };
+            let Some(bytes) = find_page(db, &self.numbers, &hash)? else {
+                continue;
+            };
             // A page that can't be read has no children to keep; whoever uses it will find out.
             if let Ok(Page::Inner(children)) = Page::decode(&bytes, height, &hash) {
                 todo.extend(children.iter().map(|child| (child.hash, height - 1)));
@@ -231,7 +242,9 @@ impl Manifests {
 fn find_page(db: &Db, numbers: &Runs, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
     let mut found = None;
     numbers.find(db, &short(hash), |number, _| {
-        let Some(page) = db.read(&page_key(page_number(db, number)?))? else { return Ok(true) };
+        let Some(page) = db.read(&page_key(page_number(db, number)?))? else {
+            return Ok(true);
+        };
         if page_hash(db, &page)? == *hash {
             found = Some(Bytes::copy_from_slice(&page[33..]));
         }
@@ -276,12 +289,17 @@ fn encode_place(place: &ChunkPlace) -> Vec<u8> {
 
 fn decode_place(db: &Db, bytes: &[u8]) -> IndexResult<ChunkPlace> {
     let parse = || {
-        let (&[FORMAT], rest) = bytes.split_first_chunk()? else { return None };
+        let (&[FORMAT], rest) = bytes.split_first_chunk()? else {
+            return None;
+        };
         let (hash, rest) = rest.split_first_chunk()?;
         let (&[height], rest) = rest.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
         Some(ChunkPlace {
-            content: ContentRoot { hash: ContentHash(*hash), height },
+            content: ContentRoot {
+                hash: ContentHash(*hash),
+                height,
+            },
             offset: u64::from_be_bytes(*offset),
             len: u32::from_be_bytes(rest.try_into().ok()?),
         })

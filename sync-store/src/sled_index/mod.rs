@@ -13,7 +13,7 @@
 //! | `k` | chunk hash (8 bytes) | place | runs |
 //! | `p` | page number | page hash, page | one item each |
 //! | `f` | name | fact | one item each |
-//! | `m` | name | format, totals, lists of runs | one item each |
+//! | `m` | name | format, totals, lists of runs, their filters | one item each |
 //!
 //! *Packed* is in `packed.rs`, *runs* in `runs.rs`; `docs/adr/0001-index-schema.md` has the measurements that
 //! led there. Every value begins with a version byte.
@@ -22,6 +22,8 @@
 //! answers after a failure (the handle must be dropped and opened again), and no type of sled leaves it.
 
 mod db;
+mod edits;
+mod filter;
 mod manifests;
 mod open;
 mod packed;
@@ -45,6 +47,7 @@ use sync_core::{
 };
 
 use db::{Db, Stage};
+use edits::Edits;
 use manifests::{Manifests, short};
 use packed::Packed;
 use runs::Runs;
@@ -71,6 +74,10 @@ mod key {
 
 /// First byte of entries, facts and totals.
 const VALUE_FORMAT: u8 = 1;
+/// Longest block of entries in bytes: about nine of them.
+const ENTRY_BLOCK: usize = 4096;
+/// Longest block of changes and of work in bytes: about thirty paths.
+const LIST_BLOCK: usize = 1024;
 /// The fact that holds the index's generation.
 const GENERATION: &[u8] = b"index generation";
 
@@ -97,7 +104,9 @@ struct State {
 
 impl fmt::Debug for SledIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledIndex").field("totals", &self.read().totals).finish_non_exhaustive()
+        f.debug_struct("SledIndex")
+            .field("totals", &self.read().totals)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,10 +121,14 @@ impl SledIndex {
         Ok(Self {
             shared: Arc::new(Shared {
                 db,
-                entries: Packed::new(&[key::ENTRIES]),
-                changes: Packed::new(&[key::CHANGES]),
-                needs: Packed::new(&[key::NEEDS]),
-                state: RwLock::new(State { totals, contents, manifests }),
+                entries: Packed::new(&[key::ENTRIES], ENTRY_BLOCK),
+                changes: Packed::new(&[key::CHANGES], LIST_BLOCK),
+                needs: Packed::new(&[key::NEEDS], LIST_BLOCK),
+                state: RwLock::new(State {
+                    totals,
+                    contents,
+                    manifests,
+                }),
             }),
         })
     }
@@ -123,7 +136,9 @@ impl SledIndex {
     /// The generation written by [`SledIndex::set_generation`]; `None` in a fresh index. If it isn't that of
     /// the identity file, one of the two was rolled back.
     pub fn generation(&self) -> IndexResult<Option<Generation>> {
-        let Some(value) = self.fact(GENERATION)? else { return Ok(None) };
+        let Some(value) = self.fact(GENERATION)? else {
+            return Ok(None);
+        };
         let bytes = value.as_slice().try_into();
         let bytes = bytes.map_err(|_| self.shared.db.corrupt("the generation is malformed"))?;
         Ok(Some(Generation(u64::from_be_bytes(bytes))))
@@ -132,7 +147,10 @@ impl SledIndex {
     /// Sets the generation. Durable after the next flush.
     pub fn set_generation(&mut self, generation: Generation) -> IndexResult<()> {
         let value = generation.0.to_be_bytes().to_vec();
-        self.commit(Batch { facts: vec![(GENERATION.to_vec(), Some(value))], ..Batch::default() })
+        self.commit(Batch {
+            facts: vec![(GENERATION.to_vec(), Some(value))],
+            ..Batch::default()
+        })
     }
 
     /// Takes one step towards deleting manifest pages that no file on disk needs: looks at up to `limit`
@@ -144,15 +162,17 @@ impl SledIndex {
         let mut state = self.write();
         if let Some(after) = state.manifests.sweep_mark_from(also) {
             let (mut last, mut seen, mut contents) = (None, 0, Vec::new());
-            self.shared.entries.walk(db, &after, after.is_empty(), |key, value| {
-                let content = decode::<IndexEntry>(db, value)?.content;
-                contents.extend(content.filter(|c| c.height > 0));
-                seen += 1;
-                if seen >= limit.max(1) {
-                    last = Some(key.to_vec());
-                }
-                Ok(last.is_none())
-            })?;
+            self.shared
+                .entries
+                .walk(db, &after, after.is_empty(), |key, value| {
+                    let content = decode::<IndexEntry>(db, value)?.content;
+                    contents.extend(content.filter(|c| c.height > 0));
+                    seen += 1;
+                    if seen >= limit.max(1) {
+                        last = Some(key.to_vec());
+                    }
+                    Ok(last.is_none())
+                })?;
             state.manifests.sweep_marked(last, contents);
         }
         let mut stage = Stage::default();
@@ -162,11 +182,17 @@ impl SledIndex {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.shared.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn decode_entry(&self, value: &[u8]) -> IndexResult<IndexEntry> {
@@ -190,14 +216,16 @@ impl SledIndex {
         }
         let _state = self.read();
         let from = from.map(RelPath::key).unwrap_or_default();
-        self.shared.entries.walk(&self.shared.db, &from, false, |key, value| {
-            let path = self.decode_path(key)?;
-            if !wanted(&path) {
-                return Ok(false);
-            }
-            found.push((path, self.decode_entry(value)?));
-            Ok(found.len() < limit)
-        })?;
+        self.shared
+            .entries
+            .walk(&self.shared.db, &from, false, |key, value| {
+                let path = self.decode_path(key)?;
+                if !wanted(&path) {
+                    return Ok(false);
+                }
+                found.push((path, self.decode_entry(value)?));
+                Ok(found.len() < limit)
+            })?;
         Ok(found)
     }
 }
@@ -244,7 +272,12 @@ impl Index for SledIndex {
         Ok(found)
     }
 
-    fn needs(&self, need: Need, after: Option<&RelPath>, limit: usize) -> IndexResult<Vec<RelPath>> {
+    fn needs(
+        &self,
+        need: Need,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> IndexResult<Vec<RelPath>> {
         let mut found = Vec::new();
         if limit == 0 {
             return Ok(found);
@@ -260,12 +293,16 @@ impl Index for SledIndex {
         };
         match (need, after) {
             (Need::Removal, Some(after)) => {
-                self.shared.needs.walk_back(db, &need_key(need, after), take)?;
+                self.shared
+                    .needs
+                    .walk_back(db, &need_key(need, after), take)?;
             }
             (Need::Removal, None) => self.shared.needs.walk_back(db, &[code + 1], take)?,
             (_, after) => {
                 let from = after.map_or_else(|| vec![code], |after| need_key(need, after));
-                self.shared.needs.walk(db, &from, false, |key, _| take(key))?;
+                self.shared
+                    .needs
+                    .walk(db, &from, false, |key, _| take(key))?;
             }
         }
         Ok(found)
@@ -318,28 +355,54 @@ impl Index for SledIndex {
         }
         let mut state = self.write();
         let state = &mut *state;
-        let Shared { db, entries, changes, needs, .. } = &*self.shared;
+        let Shared {
+            db,
+            entries,
+            changes,
+            needs,
+            ..
+        } = &*self.shared;
         let mut stage = Stage::default();
         let mut edits = Edits::new(state.totals);
-        let new: BTreeMap<_, _> = batch.entries.into_iter().map(|(p, e)| (p.key(), e)).collect();
-        let encoded = new.iter().map(|(key, entry)| (key.clone(), entry.as_ref().map(encode)));
+        let new: BTreeMap<_, _> = batch
+            .entries
+            .into_iter()
+            .map(|(p, e)| (p.key(), e))
+            .collect();
+        let encoded = new
+            .iter()
+            .map(|(key, entry)| (key.clone(), entry.as_ref().map(encode)));
         let encoded = encoded.collect();
         entries.change(db, &mut stage, encoded, |change| {
-            let old = change.old.map(|old| decode::<IndexEntry>(db, old)).transpose()?;
-            edits.take(change.key, old.as_ref(), new.get(change.key).and_then(Option::as_ref));
+            let old = change
+                .old
+                .map(|old| decode::<IndexEntry>(db, old))
+                .transpose()?;
+            edits.take(
+                change.key,
+                old.as_ref(),
+                new.get(change.key).and_then(Option::as_ref),
+            );
             Ok(())
         })?;
         changes.change(db, &mut stage, edits.changes, |_| Ok(()))?;
         needs.change(db, &mut stage, edits.needs, |_| Ok(()))?;
 
         state.contents.add_stale(edits.stale);
-        state.contents.change(db, &mut stage, edits.contents, |key, _| {
-            let (hash, path) = key.split_at_checked(runs::HASH).unwrap_or_default();
-            let Some(value) = entries.value(db, path)? else { return Ok(false) };
-            let content = decode::<IndexEntry>(db, &value)?.content;
-            Ok(content.is_some_and(|c| short(&c.hash) == hash))
-        })?;
-        edits.arrived.into_iter().for_each(|content| state.manifests.spare(content));
+        state
+            .contents
+            .change(db, &mut stage, edits.contents, |key, _| {
+                let (hash, path) = key.split_at_checked(runs::HASH).unwrap_or_default();
+                let Some(value) = entries.value(db, path)? else {
+                    return Ok(false);
+                };
+                let content = decode::<IndexEntry>(db, &value)?.content;
+                Ok(content.is_some_and(|c| short(&c.hash) == hash))
+            })?;
+        edits
+            .arrived
+            .into_iter()
+            .for_each(|content| state.manifests.spare(content));
         state.manifests.change(db, &mut stage, batch.manifests)?;
 
         for (name, value) in batch.facts {
@@ -357,60 +420,6 @@ impl Index for SledIndex {
 
     fn flush(&self) -> IndexResult<()> {
         self.shared.db.flush()
-    }
-}
-
-/// What changed entries mean for everything that is found by something else than the path.
-struct Edits {
-    totals: Totals,
-    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    needs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    contents: BTreeMap<Vec<u8>, Vec<u8>>,
-    arrived: Vec<ContentRoot>,
-    stale: u64,
-}
-
-impl Edits {
-    fn new(totals: Totals) -> Self {
-        Self {
-            totals,
-            changes: BTreeMap::new(),
-            needs: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            arrived: Vec::new(),
-            stale: 0,
-        }
-    }
-
-    fn take(&mut self, path: &[u8], old: Option<&IndexEntry>, new: Option<&IndexEntry>) {
-        self.totals.apply(old, new);
-
-        let seq = |entry: Option<&IndexEntry>| entry.map_or(0, |e| e.seq);
-        if seq(old) != seq(new) {
-            if seq(old) > 0 {
-                // Another path may have taken the number over in the same batch.
-                self.changes.entry(seq(old).to_be_bytes().to_vec()).or_insert(None);
-            }
-            if seq(new) > 0 {
-                self.changes.insert(seq(new).to_be_bytes().to_vec(), Some(path.to_vec()));
-            }
-        }
-
-        let (old_need, new_need) = (old.and_then(IndexEntry::need), new.and_then(IndexEntry::need));
-        if old_need != new_need {
-            let key = |need| [&[need_code(need)], path].concat();
-            self.needs.extend(old_need.map(|need| (key(need), None)));
-            self.needs.extend(new_need.map(|need| (key(need), Some(Vec::new()))));
-        }
-
-        let (old, new) = (old.and_then(|e| e.content), new.and_then(|e| e.content));
-        if old != new {
-            self.stale += u64::from(old.is_some());
-            if let Some(content) = new {
-                self.contents.insert([&short(&content.hash)[..], path].concat(), Vec::new());
-                self.arrived.push(content);
-            }
-        }
     }
 }
 

@@ -93,7 +93,14 @@ impl SledIndex {
             Err(_) => open_once(dir, options),
         };
         match first {
-            Ok(index) => Ok((index, if existed { Opened::Existing } else { Opened::Fresh })),
+            Ok(index) => Ok((
+                index,
+                if existed {
+                    Opened::Existing
+                } else {
+                    Opened::Fresh
+                },
+            )),
             Err(Failure::Other(error)) => Err(error),
             Err(Failure::Damaged(what)) => {
                 let moved_to = set_aside(dir).map_err(unavailable)?;
@@ -104,9 +111,10 @@ impl SledIndex {
                 match open_once(dir, options) {
                     Ok(index) => Ok((index, Opened::Rebuilt { moved_to })),
                     Err(Failure::Other(error)) => Err(error),
-                    Err(Failure::Damaged(reason)) => {
-                        Err(OpenError::Unavailable { dir: dir.to_owned(), reason })
-                    }
+                    Err(Failure::Damaged(reason)) => Err(OpenError::Unavailable {
+                        dir: dir.to_owned(),
+                        reason,
+                    }),
                 }
             }
         }
@@ -115,7 +123,10 @@ impl SledIndex {
 
 fn open_once(dir: &Path, options: Options) -> Result<SledIndex, Failure> {
     let unavailable = |reason: String| {
-        Failure::Other(OpenError::Unavailable { dir: dir.to_owned(), reason })
+        Failure::Other(OpenError::Unavailable {
+            dir: dir.to_owned(),
+            reason,
+        })
     };
     fs::create_dir_all(dir).map_err(|e| unavailable(e.to_string()))?;
     sweep(dir).map_err(|e| unavailable(e.to_string()))?;
@@ -129,28 +140,33 @@ fn open_once(dir: &Path, options: Options) -> Result<SledIndex, Failure> {
     let sled = match catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(sled)) => sled,
         Ok(Err(sled::Error::Corruption { at, .. })) => {
-            return Err(Failure::Damaged(format!("the engine reports corruption at {at:?}")));
+            return Err(Failure::Damaged(format!(
+                "the engine reports corruption at {at:?}"
+            )));
         }
         Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
             return Err(Failure::Other(OpenError::AlreadyOpen(dir.to_owned())));
         }
         Ok(Err(error)) => return Err(unavailable(error.to_string())),
         Err(_) => {
-            return Err(Failure::Damaged("the engine stopped while it read the log".to_owned()));
+            return Err(Failure::Damaged(
+                "the engine stopped while it read the log".to_owned(),
+            ));
         }
     };
     let db = Db::new(sled, dir);
-    let index = check_format(dir, &db).and_then(|()| SledIndex::with_db(db).map_err(failure(dir)));
-    index
+    check_format(dir, &db)?;
+    SledIndex::with_db(db).map_err(failure(dir))
 }
 
 /// Writes the format to a fresh index, and refuses a later one.
 fn check_format(dir: &Path, db: &Db) -> Result<(), Failure> {
     match db.read(&key::FORMAT).map_err(failure(dir))?.as_deref() {
         Some(&[FORMAT]) => Ok(()),
-        Some(&[format]) => {
-            Err(Failure::Other(OpenError::Format { dir: dir.to_owned(), format }))
-        }
+        Some(&[format]) => Err(Failure::Other(OpenError::Format {
+            dir: dir.to_owned(),
+            format,
+        })),
         Some(_) => Err(Failure::Damaged("the format is malformed".to_owned())),
         None => {
             let mut stage = Stage::default();
@@ -163,9 +179,10 @@ fn check_format(dir: &Path, db: &Db) -> Result<(), Failure> {
 fn failure(dir: &Path) -> impl Fn(IndexError) -> Failure {
     |error| match error {
         IndexError::Corrupt(what) => Failure::Damaged(what),
-        IndexError::Unavailable(reason) => {
-            Failure::Other(OpenError::Unavailable { dir: dir.to_owned(), reason })
-        }
+        IndexError::Unavailable(reason) => Failure::Other(OpenError::Unavailable {
+            dir: dir.to_owned(),
+            reason,
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! sled holds at most 16 items in a leaf and about 250 bytes of memory for each leaf, so a million items
 //! of their own cost much memory and, above all, time. Here neighbouring items share a **block** of at
-//! most [`MAX_BLOCK`] bytes under the key of the first; keys inside a block are stored without the part
+//! most `max` bytes (unless one item is longer) under the key of the first; keys inside a block are stored without the part
 //! they share with their predecessor. The invariant: a block's key is at most the key of its first item,
 //! and above that of the last item of the block before.
 //!
@@ -14,10 +14,6 @@ use sync_core::index::IndexResult;
 
 use super::db::{Db, Item, Stage};
 
-/// Longest block in bytes, unless a single item is longer.
-pub(super) const MAX_BLOCK: usize = 4096;
-/// A block shorter than this is joined with the next one, if both fit.
-const MIN_BLOCK: usize = 1024;
 /// First byte of each block.
 const FORMAT: u8 = 1;
 
@@ -27,6 +23,8 @@ pub(super) struct Packed {
     prefix: Vec<u8>,
     /// The first key after all keys with the prefix.
     high: Vec<u8>,
+    /// Longest block in bytes.
+    max: usize,
 }
 
 /// A key and its value, outside of a block.
@@ -39,13 +37,20 @@ pub(super) struct Change<'a> {
 }
 
 impl Packed {
-    pub(super) fn new(prefix: &[u8]) -> Self {
-        Self { prefix: prefix.to_vec(), high: successor(prefix) }
+    /// Short blocks cost less for a change in the middle, long ones less for each item.
+    pub(super) fn new(prefix: &[u8], max: usize) -> Self {
+        Self {
+            prefix: prefix.to_vec(),
+            high: successor(prefix),
+            max,
+        }
     }
 
     /// The value of `key`.
     pub(super) fn value(&self, db: &Db, key: &[u8]) -> IndexResult<Option<Vec<u8>>> {
-        let Some((_, block)) = db.floor(&self.prefix, &self.key(key))? else { return Ok(None) };
+        let Some((_, block)) = db.floor(&self.prefix, &self.key(key))? else {
+            return Ok(None);
+        };
         let mut items = Items::new(&block);
         while let Some((at, value)) = items.next(db)? {
             if at >= key {
@@ -124,16 +129,28 @@ impl Packed {
                     }
                     let next = db.above(&key, high)?;
                     let key = first.min(key.to_vec());
-                    Edit { key, old: decode(db, &bytes)?, next, new: Vec::new(), appended: true }
+                    Edit {
+                        key,
+                        old: decode(db, &bytes)?,
+                        next,
+                        new: Vec::new(),
+                        appended: true,
+                    }
                 }
-                None => Edit { key: first, old: vec![], next: None, new: vec![], appended: true },
+                None => Edit {
+                    key: first,
+                    old: vec![],
+                    next: None,
+                    new: vec![],
+                    appended: true,
+                },
             };
             loop {
                 self.merge(&mut edit, &mut changes, &mut seen)?;
                 // A block that has become short takes the next one in, and goes on with its changes.
                 let size = block_size(&edit.new);
                 let Some((next_key, next)) = edit.next.take_if(|(_, next)| {
-                    size < MIN_BLOCK && size + next.len() < MAX_BLOCK - MIN_BLOCK
+                    size < self.max / 4 && size + next.len() < self.max / 4 * 3
                 }) else {
                     break;
                 };
@@ -154,7 +171,10 @@ impl Packed {
         changes: &mut std::iter::Peekable<impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>>,
         seen: &mut impl FnMut(Change<'_>) -> IndexResult<()>,
     ) -> IndexResult<()> {
-        let end = edit.next.as_ref().map(|(key, _)| key.get(self.prefix.len()..).unwrap_or_default().to_vec());
+        let end = edit
+            .next
+            .as_ref()
+            .map(|(key, _)| key.get(self.prefix.len()..).unwrap_or_default().to_vec());
         let mut old = std::mem::take(&mut edit.old).into_iter().peekable();
         while let Some((key, new)) =
             changes.next_if(|(key, _)| end.as_ref().is_none_or(|end| key < end))
@@ -164,7 +184,10 @@ impl Packed {
             }
             let before = old.next_if(|(at, _)| *at == key).map(|(_, value)| value);
             edit.appended &= before.is_none() && old.peek().is_none();
-            seen(Change { key: &key, old: before.as_deref() })?;
+            seen(Change {
+                key: &key,
+                old: before.as_deref(),
+            })?;
             if let Some(new) = new {
                 edit.new.push((key, new));
             }
@@ -181,17 +204,28 @@ impl Packed {
             return;
         }
         let total = block_size(&edit.new);
-        let room = MAX_BLOCK - 1;
-        let target = if edit.appended { room } else { (total / total.div_ceil(room)).max(1) };
+        let room = self.max - 1;
+        let target = if edit.appended {
+            room
+        } else {
+            (total / total.div_ceil(room)).max(1)
+        };
         let mut key = edit.key;
         let (mut writer, mut estimate) = (BlockWriter::new(), 0);
         for pair in &edit.new {
             let size = pair_size(&writer.last, pair);
             // In equal blocks the last item may cross the target, so that no small rest is left over.
-            let full = if edit.appended { estimate + size > target } else { estimate >= target };
+            let full = if edit.appended {
+                estimate + size > target
+            } else {
+                estimate >= target
+            };
             if estimate > 0 && (full || estimate + size > room) {
                 let block_key = std::mem::replace(&mut key, self.key(&pair.0));
-                stage.put(block_key, std::mem::replace(&mut writer, BlockWriter::new()).bytes);
+                stage.put(
+                    block_key,
+                    std::mem::replace(&mut writer, BlockWriter::new()).bytes,
+                );
                 estimate = 0;
             }
             writer.push(&pair.0, &pair.1);
@@ -245,7 +279,10 @@ fn shared(last: &[u8], key: &[u8]) -> usize {
 /// At most what the items take in one block.
 fn block_size(items: &[Pair]) -> usize {
     let mut last: &[u8] = &[];
-    items.iter().map(|pair| pair_size(std::mem::replace(&mut last, &pair.0), pair)).sum()
+    items
+        .iter()
+        .map(|pair| pair_size(std::mem::replace(&mut last, &pair.0), pair))
+        .sum()
 }
 
 /// Encodes a block: the format, then for each item the length shared with the key before, the length of
@@ -258,7 +295,10 @@ pub(super) struct BlockWriter {
 
 impl BlockWriter {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![FORMAT], last: Vec::new() }
+        Self {
+            bytes: vec![FORMAT],
+            last: Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -294,7 +334,11 @@ pub(super) struct Items<'a> {
 
 impl<'a> Items<'a> {
     pub(super) fn new(block: &'a [u8]) -> Self {
-        Self { rest: block, started: false, key: Vec::new() }
+        Self {
+            rest: block,
+            started: false,
+            key: Vec::new(),
+        }
     }
 
     /// The next item; an error if the block is not one.

@@ -18,13 +18,16 @@ use sync_core::index::IndexResult;
 
 use super::{
     db::{Db, Stage},
-    packed::{BlockWriter, MAX_BLOCK, Packed, Pair, decode, successor},
+    filter::Filter,
+    packed::{BlockWriter, Packed, Pair, decode, successor},
 };
 
 /// Bytes of a hash that are kept. Two contents that share them are told apart by whoever looks.
 pub(super) const HASH: usize = 8;
 /// So many runs of like size are merged into one.
-const FAN_IN: usize = 6;
+const FAN_IN: usize = 8;
+/// Longest block of records in bytes. A search reads one block in each run, at random.
+const MAX_BLOCK: usize = 2048;
 /// Records moved in the commit's step beyond what the commit's own additions call for.
 const STEP: usize = 4096;
 /// Blocks of merged runs that are deleted in one step.
@@ -59,6 +62,8 @@ pub(super) struct Runs {
     kind: u8,
     list: List,
     stored: List,
+    /// The filter of each run.
+    filters: BTreeMap<u64, Filter>,
     merge: Option<Merge>,
     /// Runs that are in no list any more, to be deleted.
     dead: Vec<u64>,
@@ -72,6 +77,7 @@ struct Merge {
     records: u64,
     writer: BlockWriter,
     first: Vec<u8>,
+    filter: Filter,
     check: bool,
 }
 
@@ -97,7 +103,11 @@ impl Runs {
         let (mut from, high) = (vec![kind], successor(&[kind]));
         let mut dead = Vec::new();
         while let Some((key, _)) = db.ceiling(&from, &high)? {
-            let Some(id) = key.get(1..9).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes) else {
+            let Some(id) = key
+                .get(1..9)
+                .and_then(|id| id.try_into().ok())
+                .map(u64::from_be_bytes)
+            else {
                 return Err(db.corrupt("a run has a malformed key"));
             };
             if list.runs.iter().all(|run| run.id != id) {
@@ -106,7 +116,18 @@ impl Runs {
             list.next_id = list.next_id.max(id + 1);
             from = prefix(kind, id + 1);
         }
-        Ok(Self { kind, list, stored, merge: None, dead })
+        let mut filters = BTreeMap::new();
+        for run in &list.runs {
+            filters.extend(Filter::read(db, &filter_key(kind, run.id))?.map(|f| (run.id, f)));
+        }
+        Ok(Self {
+            kind,
+            list,
+            stored,
+            filters,
+            merge: None,
+            dead,
+        })
     }
 
     /// Hands the records of `hash` to `f`, the newest runs first, until it says `false`.
@@ -117,12 +138,20 @@ impl Runs {
         mut f: impl FnMut(&[u8], &[u8]) -> IndexResult<bool>,
     ) -> IndexResult<()> {
         let mut more = true;
-        for run in self.list.runs.iter().rev() {
-            Packed::new(&prefix(self.kind, run.id)).walk(db, hash, true, |key, value| {
-                let Some(tail) = key.strip_prefix(hash) else { return Ok(false) };
-                more = f(tail, value)?;
-                Ok(more)
-            })?;
+        let may_hold = |run: &&Run| self.filters.get(&run.id).is_none_or(|f| f.may_hold(hash));
+        for run in self.list.runs.iter().rev().filter(may_hold) {
+            Packed::new(&prefix(self.kind, run.id), MAX_BLOCK).walk(
+                db,
+                hash,
+                true,
+                |key, value| {
+                    let Some(tail) = key.strip_prefix(hash) else {
+                        return Ok(false);
+                    };
+                    more = f(tail, value)?;
+                    Ok(more)
+                },
+            )?;
             if !more {
                 break;
             }
@@ -154,15 +183,25 @@ impl Runs {
         if !records.is_empty() {
             let id = self.take_id();
             let (mut writer, mut first) = (BlockWriter::new(), Vec::new());
+            let mut filter = Filter::new(records.len() as u64);
             for (key, value) in &records {
+                filter.insert(key);
                 push(self.kind, id, stage, &mut writer, &mut first, key, value);
             }
+            filter.write(stage, &filter_key(self.kind, id));
+            self.filters.insert(id, filter);
             finish(self.kind, id, stage, writer, first);
-            self.list.runs.push(Run { id, records: records.len() as u64 });
+            self.list.runs.push(Run {
+                id,
+                records: records.len() as u64,
+            });
         }
         if self.list != self.stored {
             // Encoding to a vector can't fail.
-            stage.put(list_key(self.kind), minicbor::to_vec(&self.list).unwrap_or_default());
+            stage.put(
+                list_key(self.kind),
+                minicbor::to_vec(&self.list).unwrap_or_default(),
+            );
             self.stored = self.list.clone();
         }
         Ok(())
@@ -191,11 +230,12 @@ impl Runs {
         if count == 0 {
             return;
         }
-        let ids: Vec<_> = runs[runs.len() - count..].iter().map(|r| r.id).collect();
-        let inputs = ids.into_iter().map(|id| Cursor {
-            id,
-            from: prefix(self.kind, id),
-            high: prefix(self.kind, id + 1),
+        let chosen = &runs[runs.len() - count..];
+        let filter = Filter::new(chosen.iter().map(|r| r.records).sum());
+        let inputs = chosen.iter().map(|run| Cursor {
+            id: run.id,
+            from: prefix(self.kind, run.id),
+            high: prefix(self.kind, run.id + 1),
             items: VecDeque::new(),
         });
         let inputs = inputs.collect();
@@ -203,8 +243,16 @@ impl Runs {
             self.list.stale = 0;
         }
         let out = self.take_id();
-        self.merge =
-            Some(Merge { inputs, out, records: 0, writer: BlockWriter::new(), first: vec![], check });
+        let (writer, first) = (BlockWriter::new(), Vec::new());
+        self.merge = Some(Merge {
+            inputs,
+            out,
+            records: 0,
+            writer,
+            first,
+            filter,
+            check,
+        });
     }
 
     fn step(
@@ -221,7 +269,10 @@ impl Runs {
             for input in &mut merge.inputs {
                 input.fill(db)?;
             }
-            let fronts = merge.inputs.iter().filter_map(|i| i.items.front().map(|(key, _)| key));
+            let fronts = merge
+                .inputs
+                .iter()
+                .filter_map(|i| i.items.front().map(|(key, _)| key));
             let Some(least) = fronts.min().cloned() else {
                 self.finish_merge(stage, merge);
                 return Ok(());
@@ -235,7 +286,16 @@ impl Runs {
             }
             let Some((key, value)) = newest else { continue };
             if !merge.check || holds(&key, &value)? {
-                push(self.kind, merge.out, stage, &mut merge.writer, &mut merge.first, &key, &value);
+                push(
+                    self.kind,
+                    merge.out,
+                    stage,
+                    &mut merge.writer,
+                    &mut merge.first,
+                    &key,
+                    &value,
+                );
+                merge.filter.insert(&key);
                 merge.records += 1;
             }
         }
@@ -248,14 +308,29 @@ impl Runs {
         let is_input = |run: &Run| merge.inputs.iter().any(|i| i.id == run.id);
         let at = self.list.runs.iter().position(is_input).unwrap_or(0);
         self.list.runs.retain(|run| !is_input(run));
+        for input in &merge.inputs {
+            if let Some(filter) = self.filters.remove(&input.id) {
+                filter.remove(stage, &filter_key(self.kind, input.id));
+            }
+        }
         if merge.records > 0 {
-            self.list.runs.insert(at, Run { id: merge.out, records: merge.records });
+            merge.filter.write(stage, &filter_key(self.kind, merge.out));
+            self.filters.insert(merge.out, merge.filter);
+            self.list.runs.insert(
+                at,
+                Run {
+                    id: merge.out,
+                    records: merge.records,
+                },
+            );
         }
         self.dead.extend(merge.inputs.iter().map(|i| i.id));
     }
 
     fn delete_dead(&mut self, db: &Db, stage: &mut Stage) -> IndexResult<()> {
-        let Some(&id) = self.dead.last() else { return Ok(()) };
+        let Some(&id) = self.dead.last() else {
+            return Ok(());
+        };
         let (mut from, high) = (prefix(self.kind, id), prefix(self.kind, id + 1));
         for _ in 0..DELETE_STEP {
             let Some((key, _)) = db.ceiling(&from, &high)? else {
@@ -271,7 +346,10 @@ impl Runs {
 
     #[cfg(test)]
     pub(super) fn shape(&self) -> (usize, u64) {
-        (self.list.runs.len(), self.list.runs.iter().map(|r| r.records).sum())
+        (
+            self.list.runs.len(),
+            self.list.runs.iter().map(|r| r.records).sum(),
+        )
     }
 }
 
@@ -324,6 +402,11 @@ fn prefix(kind: u8, run: u64) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&run.to_be_bytes());
     key
+}
+
+/// Above the list's key, and below that of any other kind.
+fn filter_key(kind: u8, run: u64) -> Vec<u8> {
+    [&list_key(kind)[..], &run.to_be_bytes()].concat()
 }
 
 fn list_key(kind: u8) -> Vec<u8> {

@@ -148,13 +148,16 @@ impl FolderActor {
             self.wires.events.push(EventType::ItemError, Some(&self.entry.name), data);
         }
         let actor = ctx.address();
-        let Opened { config, index, disk, temps, applier, identity, marker, notices } = opened;
+        let Opened { mut config, index, disk, temps, applier, identity, marker, .. } = opened;
+        // The user may have changed these while the folder was being opened.
+        config.paused = self.entry.paused;
+        config.rescan_s = self.entry.settings.rescan;
+        applier.set_policy(open::policy(&self.entry));
         let engine =
             Engine::new(config.clone(), index.clone(), self.wires.now()).map_err(|e| e.to_string())?;
         let store = Arc::new(ChunkStore::new(Arc::clone(&disk), index.clone(), Arc::clone(&temps)));
         let parts = workers::Parts { config, index, disk, temps, applier, marker };
         let workers = Workers::start(&parts, identity, &actor).map_err(|e| e.to_string())?;
-        drop(notices);
         let mut open = OpenFolder {
             engine,
             workers,

@@ -30,8 +30,16 @@ enum Step {
 fn any_path() -> impl Strategy<Value = RelPath> {
     let name = select(vec!["a", "b", "a!", "\u{1}", "zz", "LONG"]);
     proptest::collection::vec(name, 1..4).prop_map(|names| {
-        let names: Vec<_> =
-            names.iter().map(|n| if *n == "LONG" { "x".repeat(250) } else { n.to_string() }).collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|n| {
+                if *n == "LONG" {
+                    "x".repeat(250)
+                } else {
+                    n.to_string()
+                }
+            })
+            .collect();
         let mut bytes = names.join("/").into_bytes();
         if bytes.ends_with(b"zz") {
             bytes.push(0xff);
@@ -41,8 +49,19 @@ fn any_path() -> impl Strategy<Value = RelPath> {
 }
 
 fn any_want() -> impl Strategy<Value = Want> {
-    let kind = select(vec![Kind::File, Kind::Dir, Kind::Symlink, Kind::Tombstone, Kind::Other(9)]);
-    let need = select(vec![None, Some(Need::Dir), Some(Need::Content), Some(Need::Removal)]);
+    let kind = select(vec![
+        Kind::File,
+        Kind::Dir,
+        Kind::Symlink,
+        Kind::Tombstone,
+        Kind::Other(9),
+    ]);
+    let need = select(vec![
+        None,
+        Some(Need::Dir),
+        Some(Need::Content),
+        Some(Need::Removal),
+    ]);
     (kind, need, 0..1000u64).prop_map(|(kind, need, bytes)| want(kind, need, bytes))
 }
 
@@ -56,20 +75,28 @@ fn any_entry() -> impl Strategy<Value = IndexEntry> {
         select(vec![30, 250, 900, 5000]),
     ));
     let content = proptest::option::of((0..4u8, 0..2u8));
-    (on_disk, held, content, proptest::option::of(any_want())).prop_map(|(s, held, content, want)| {
-        IndexEntry {
+    (on_disk, held, content, proptest::option::of(any_want())).prop_map(
+        |(s, held, content, want)| IndexEntry {
             stat: s.map(|(kind, size)| stat(kind, size)),
             content: content.map(|(n, height)| root(n, height)),
             held: held.map(|(kind, body)| record(kind, body)),
             want,
             ..IndexEntry::default()
-        }
-    })
+        },
+    )
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let draft = (any_path(), proptest::option::weighted(0.8, any_entry()), any::<bool>())
-        .prop_map(|(path, entry, numbered)| Draft { path, entry, numbered });
+    let draft = (
+        any_path(),
+        proptest::option::weighted(0.8, any_entry()),
+        any::<bool>(),
+    )
+        .prop_map(|(path, entry, numbered)| Draft {
+            path,
+            entry,
+            numbered,
+        });
     let facts = proptest::collection::vec((0..4u8, proptest::option::of(any::<u8>())), 0..3);
     let manifests = proptest::collection::vec((0..6u8, 0..4u8), 0..3);
     let commit = (proptest::collection::vec(draft, 0..30), facts, manifests)
@@ -90,18 +117,30 @@ fn batch(
         } else {
             0
         };
-        (draft.path, draft.entry.map(|entry| IndexEntry { seq: number, ..entry }))
+        (
+            draft.path,
+            draft.entry.map(|entry| IndexEntry {
+                seq: number,
+                ..entry
+            }),
+        )
     });
     let manifests = manifests.into_iter().map(|(n, m)| ManifestPut {
         content: root(m, 1),
         pages: vec![page(n, 100), page(n + 1, 4000)],
         chunks: (n..n + 3)
-            .map(|c| ChunkRef { hash: ContentHash::chunk(&[c]), len: 100 + u32::from(c) })
+            .map(|c| ChunkRef {
+                hash: ContentHash::chunk(&[c]),
+                len: 100 + u32::from(c),
+            })
             .collect(),
     });
     Batch {
         entries: entries.collect(),
-        facts: facts.into_iter().map(|(k, v)| (vec![k], v.map(|v| vec![v; 3]))).collect(),
+        facts: facts
+            .into_iter()
+            .map(|(k, v)| (vec![k], v.map(|v| vec![v; 3])))
+            .collect(),
         manifests: manifests.collect(),
     }
 }
@@ -136,21 +175,28 @@ fn agree(mem: &MemIndex, sled: &SledIndex, probe: &RelPath, limit: usize) {
         }
     }
     let changes = paged(limit, |last: Option<&(Seq, RelPath)>| {
-        sled.changes_after(last.map_or(Seq(0), |(s, _)| *s), limit).unwrap()
+        sled.changes_after(last.map_or(Seq(0), |(s, _)| *s), limit)
+            .unwrap()
     });
     assert_eq!(changes, mem.changes_after(Seq(0), usize::MAX).unwrap());
     for need in [Need::Dir, Need::Content, Need::Removal] {
         let all = paged(limit, |last| sled.needs(need, last, limit).unwrap());
         assert_eq!(all, mem.needs(need, None, usize::MAX).unwrap());
         let after = Some(probe);
-        assert_eq!(sled.needs(need, after, limit).unwrap(), mem.needs(need, after, limit).unwrap());
+        assert_eq!(
+            sled.needs(need, after, limit).unwrap(),
+            mem.needs(need, after, limit).unwrap()
+        );
     }
     for n in 0..9 {
         for height in 0..2 {
             with_content_agrees(mem, sled, &root(n, height), limit);
         }
         let chunk = ContentHash::chunk(&[n]);
-        assert_eq!(sled.chunk_place(&chunk).unwrap(), mem.chunk_place(&chunk).unwrap());
+        assert_eq!(
+            sled.chunk_place(&chunk).unwrap(),
+            mem.chunk_place(&chunk).unwrap()
+        );
         for len in [100, 4000] {
             let (hash, _) = page(n, len);
             assert_eq!(sled.page(&hash).unwrap(), mem.page(&hash).unwrap());
@@ -212,9 +258,15 @@ fn merged_runs_lose_nothing_and_forget_what_is_stale() {
                 let hash = ContentHash::chunk(&(round / 4 * 7919 + n % 300).to_le_bytes());
                 let content = ContentRoot { hash, height: 0 };
                 let entry = (n + round) % 50 != 0;
-                (path(&format!("d{dir}/f{n}")), entry.then(|| file(seq, u64::from(n), content)))
+                (
+                    path(&format!("d{dir}/f{n}")),
+                    entry.then(|| file(seq, u64::from(n), content)),
+                )
             });
-            let batch = Batch { entries: entries.collect(), ..Batch::default() };
+            let batch = Batch {
+                entries: entries.collect(),
+                ..Batch::default()
+            };
             mem.commit(batch.clone()).unwrap();
             sled.commit(batch).unwrap();
         }
@@ -227,10 +279,17 @@ fn merged_runs_lose_nothing_and_forget_what_is_stale() {
     for n in 0..300u32 {
         let hash = ContentHash::chunk(&(2 * 7919 + n).to_le_bytes());
         with_content_agrees(&mem, &sled, &ContentRoot { hash, height: 0 }, 5);
-        let stale = ContentRoot { hash: ContentHash::chunk(&n.to_le_bytes()), height: 0 };
+        let stale = ContentRoot {
+            hash: ContentHash::chunk(&n.to_le_bytes()),
+            height: 0,
+        };
         assert!(sled.with_content(&stale, 9).unwrap().is_empty());
     }
     let (runs, records) = sled.read().contents.shape();
     assert!(runs < 40, "{runs} runs");
-    assert!(records < 30_000, "{records} records of {} entries", mem.len());
+    assert!(
+        records < 30_000,
+        "{records} records of {} entries",
+        mem.len()
+    );
 }

@@ -17,16 +17,27 @@ const FILES: u64 = 60;
 #[test]
 #[ignore = "started by a_killed_process_loses_nothing_flushed"]
 fn commit_until_killed() {
-    let Some(dir) = std::env::var_os(DIR) else { return };
+    let Some(dir) = std::env::var_os(DIR) else {
+        return;
+    };
     let mut index = open(Path::new(&dir));
     let start = round(&index);
     for n in start + 1..start + 100_000 {
         let entries = (0..FILES).map(|f| {
             let content = root((n % 250) as u8, 0);
-            (path(&format!("dir/{f:03}")), Some(file(n * FILES + f, n, content)))
+            (
+                path(&format!("dir/{f:03}")),
+                Some(file(n * FILES + f, n, content)),
+            )
         });
         let facts = vec![(b"round".to_vec(), Some(n.to_be_bytes().to_vec()))];
-        index.commit(Batch { entries: entries.collect(), facts, ..Batch::default() }).unwrap();
+        index
+            .commit(Batch {
+                entries: entries.collect(),
+                facts,
+                ..Batch::default()
+            })
+            .unwrap();
         if n % 3 == 0 {
             index.flush().unwrap();
             println!("\nflushed {n}");
@@ -65,15 +76,26 @@ fn a_killed_process_loses_nothing_flushed() {
 
         let index = open(dir.path());
         let reached = round(&index);
-        assert!(flushed > 0 && reached >= flushed, "flushed {flushed}, found {reached}");
+        assert!(
+            flushed > 0 && reached >= flushed,
+            "flushed {flushed}, found {reached}"
+        );
         let entries = index.entries_after(None, usize::MAX).unwrap();
         assert_eq!(entries.len() as u64, FILES);
         let whole = |e: &IndexEntry| e.stat.unwrap().size == reached && e.seq / FILES == reached;
-        assert!(entries.iter().all(|(_, e)| whole(e)), "a batch was torn at {reached}");
-        let changes = index.changes_after(sync_core::ids::Seq(0), usize::MAX).unwrap();
+        assert!(
+            entries.iter().all(|(_, e)| whole(e)),
+            "a batch was torn at {reached}"
+        );
+        let changes = index
+            .changes_after(sync_core::ids::Seq(0), usize::MAX)
+            .unwrap();
         assert_eq!(changes.len() as u64, FILES);
         let content = root((reached % 250) as u8, 0);
-        assert_eq!(index.with_content(&content, usize::MAX).unwrap().len() as u64, FILES);
+        assert_eq!(
+            index.with_content(&content, usize::MAX).unwrap().len() as u64,
+            FILES
+        );
         assert_eq!(index.totals().unwrap().local.bytes, FILES * reached);
     }
 }

@@ -29,25 +29,61 @@ fn path(text: &str) -> RelPath {
 }
 
 fn root(n: u8, height: u8) -> ContentRoot {
-    ContentRoot { hash: ContentHash::chunk(&[n]), height }
+    ContentRoot {
+        hash: ContentHash::chunk(&[n]),
+        height,
+    }
 }
 
 /// A record with a true envelope and a body of `body` bytes that nobody can open.
 fn record(kind: Kind, body: usize) -> RawRecord {
-    let version = Version::new(Dot { replica: ReplicaId(9), counter: 5 }, &Vector::new());
+    let version = Version::new(
+        Dot {
+            replica: ReplicaId(9),
+            counter: 5,
+        },
+        &Vector::new(),
+    );
     let mut signed = minicbor::Encoder::new(Vec::new());
-    signed.array(7).unwrap().u8(1).unwrap().u32(0).unwrap().bytes(&[7; 16]).unwrap();
-    signed.encode(version).unwrap().u8(kind.code()).unwrap().null().unwrap();
+    signed
+        .array(7)
+        .unwrap()
+        .u8(1)
+        .unwrap()
+        .u32(0)
+        .unwrap()
+        .bytes(&[7; 16])
+        .unwrap();
+    signed
+        .encode(version)
+        .unwrap()
+        .u8(kind.code())
+        .unwrap()
+        .null()
+        .unwrap();
     signed.bytes(&vec![3; body.max(28)]).unwrap();
     let mut both = minicbor::Encoder::new(Vec::new());
-    both.array(2).unwrap().bytes(signed.writer()).unwrap().bytes(&[5; 66]).unwrap();
+    both.array(2)
+        .unwrap()
+        .bytes(signed.writer())
+        .unwrap()
+        .bytes(&[5; 66])
+        .unwrap();
     let record: RawRecord = minicbor::decode(both.writer()).unwrap();
     assert_eq!(record.kind(), Some(kind));
     record
 }
 
 fn stat(kind: DiskKind, size: u64) -> DiskStat {
-    DiskStat { kind, size, mtime_ns: 1, ctime_ns: 2, mode: 0o644, ino: 3, dev: 4 }
+    DiskStat {
+        kind,
+        size,
+        mtime_ns: 1,
+        ctime_ns: 2,
+        mode: 0o644,
+        ino: 3,
+        dev: 4,
+    }
 }
 
 /// A file on disk with its record.
@@ -62,7 +98,12 @@ fn file(seq: u64, size: u64, content: ContentRoot) -> IndexEntry {
 }
 
 fn want(kind: Kind, need: Option<Need>, bytes: u64) -> Want {
-    Want { record: record(kind, 100), need, bytes, holders: vec![PeerTag(1)] }
+    Want {
+        record: record(kind, 100),
+        need,
+        bytes,
+        holders: vec![PeerTag(1)],
+    }
 }
 
 fn page(n: u8, len: usize) -> (ContentHash, Bytes) {

@@ -13,7 +13,12 @@ use crate::sled_index::OpenError;
 fn filled(dir: &Path) -> SledIndex {
     let mut index = open(dir);
     let entries = (0..300).map(|n| (path(&format!("f{n}")), Some(file(n + 1, n, root(1, 0)))));
-    index.commit(Batch { entries: entries.collect(), ..Batch::default() }).unwrap();
+    index
+        .commit(Batch {
+            entries: entries.collect(),
+            ..Batch::default()
+        })
+        .unwrap();
     index.flush().unwrap();
     index
 }
@@ -70,8 +75,17 @@ fn damage_is_set_aside_and_two_are_kept() {
     for round in 0..3 {
         drop(filled(&dir));
         fs::write(dir.join("round"), [round]).unwrap();
-        fs::write(dir.join("snap.FFFFFFFFFFFFFFFF"), b"a snapshot that is none").unwrap();
-        assert_eq!(how(&dir), Opened::Rebuilt { moved_to: beside(1) });
+        fs::write(
+            dir.join("snap.FFFFFFFFFFFFFFFF"),
+            b"a snapshot that is none",
+        )
+        .unwrap();
+        assert_eq!(
+            how(&dir),
+            Opened::Rebuilt {
+                moved_to: beside(1)
+            }
+        );
         assert_eq!(open(&dir).entries_after(None, 9).unwrap(), []);
     }
     assert_eq!(fs::read(beside(1).join("round")).unwrap(), [2]);
@@ -86,7 +100,10 @@ fn damage_found_later_is_remembered() {
     let index = filled(&dir);
     let found = index.shared.db.corrupt("as a test has it");
     assert!(matches!(found, IndexError::Corrupt(_)));
-    assert!(matches!(index.entry(&path("f1")), Err(IndexError::Corrupt(_))), "it answers still");
+    assert!(
+        matches!(index.entry(&path("f1")), Err(IndexError::Corrupt(_))),
+        "it answers still"
+    );
     drop(index);
     assert!(matches!(how(&dir), Opened::Rebuilt { .. }));
     assert_eq!(how(&dir), Opened::Existing);
@@ -101,7 +118,10 @@ fn a_later_format_is_refused_and_kept() {
     index.shared.db.apply(stage).unwrap();
     drop(index);
     let error = SledIndex::open(dir.path(), Options::default()).unwrap_err();
-    assert!(matches!(error, OpenError::Format { format: 9, .. }), "{error}");
+    assert!(
+        matches!(error, OpenError::Format { format: 9, .. }),
+        "{error}"
+    );
     assert!(dir.path().join("db").exists());
 }
 

@@ -13,7 +13,12 @@ fn manifest(n: u32, from: u32, salt: u8) -> Manifest {
     for i in 0..n {
         let salt = if i < from { 0 } else { salt };
         let hash = ContentHash::chunk(&[&i.to_le_bytes()[..], &[salt]].concat());
-        builder.push(ChunkRef { hash, len: 1000 + i }).unwrap();
+        builder
+            .push(ChunkRef {
+                hash,
+                len: 1000 + i,
+            })
+            .unwrap();
     }
     builder.finish()
 }
@@ -31,7 +36,11 @@ fn set(index: &mut SledIndex, at: &str, seq: u64, manifest: Option<&Manifest>) {
     let entry = manifest.map(|m| file(seq, m.size, m.root));
     let manifests = manifest.map(put).into_iter().collect();
     index
-        .commit(Batch { entries: vec![(path(at), entry)], manifests, ..Batch::default() })
+        .commit(Batch {
+            entries: vec![(path(at), entry)],
+            manifests,
+            ..Batch::default()
+        })
         .unwrap();
 }
 
@@ -49,7 +58,10 @@ fn sweep(index: &SledIndex, also: &[ContentRoot]) -> u64 {
 }
 
 fn has(index: &SledIndex, manifest: &Manifest) -> bool {
-    manifest.pages.iter().all(|p| index.page(&p.hash).unwrap().as_ref() == Some(&p.bytes))
+    manifest
+        .pages
+        .iter()
+        .all(|p| index.page(&p.hash).unwrap().as_ref() == Some(&p.bytes))
 }
 
 #[test]
@@ -79,7 +91,12 @@ fn contents_that_are_being_fetched_stay() {
     let dir = tempfile::tempdir().unwrap();
     let mut index = open(dir.path());
     let coming = manifest(500, 0, 1);
-    index.commit(Batch { manifests: vec![put(&coming)], ..Batch::default() }).unwrap();
+    index
+        .commit(Batch {
+            manifests: vec![put(&coming)],
+            ..Batch::default()
+        })
+        .unwrap();
     assert_eq!(sweep(&index, &[coming.root]), 0);
     assert!(has(&index, &coming));
     assert!(sweep(&index, &[]) > 0);
@@ -95,9 +112,19 @@ fn what_comes_during_a_sweep_stays() {
         set(&mut index, &format!("f{n:02}"), n + 1, None);
         let entry = file(n + 1, 5, root(1, 0));
         let entries = vec![(path(&format!("f{n:02}")), Some(entry))];
-        index.commit(Batch { entries, ..Batch::default() }).unwrap();
+        index
+            .commit(Batch {
+                entries,
+                ..Batch::default()
+            })
+            .unwrap();
     }
-    index.commit(Batch { manifests: vec![put(&again)], ..Batch::default() }).unwrap();
+    index
+        .commit(Batch {
+            manifests: vec![put(&again)],
+            ..Batch::default()
+        })
+        .unwrap();
     // The sweep has passed "f00" when the file comes back there, with pages stored long before.
     assert!(!index.sweep_manifests(3, &[]).unwrap().done);
     set(&mut index, "f00", 90, Some(&again));
