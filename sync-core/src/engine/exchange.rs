@@ -222,7 +222,11 @@ impl<I: Index> Engine<I> {
     /// Sends to every peer what it hasn't been sent.
     pub(super) fn pump_all(&mut self) -> IndexResult<()> {
         let durable = self.flush.durable;
-        let settled = durable == self.seq && !self.flush.dirty && self.flush.running.is_none();
+        // A burst is one scan: its deletions come last, and half of it would look like something else.
+        let settled = durable == self.seq
+            && !self.flush.dirty
+            && self.flush.running.is_none()
+            && self.scan.running.is_none();
         let due: Vec<_> = self
             .sessions
             .iter()

@@ -136,6 +136,13 @@ impl<I: Index> Engine<I> {
         let old = self.entry(&path)?;
         let held = self.open_held(old.as_ref())?;
         let want = self.open_want(old.as_ref())?;
+        let was_dir = old
+            .as_ref()
+            .and_then(|e| e.stat)
+            .is_some_and(|s| s.kind == DiskKind::Dir);
+        if was_dir && found.kind != Kind::Dir {
+            self.gone_below(&path)?;
+        }
         let mut entry = old.clone().unwrap_or_default();
         entry.stat = Some(stat);
         entry.content = found.content;
@@ -211,6 +218,7 @@ impl<I: Index> Engine<I> {
         if want.entry.same_state(&found) {
             entry.held = Some(want.raw().clone());
             entry.want = None;
+            self.drop_work(&path);
             self.put(path, entry, true);
         } else if self.can_sign() && found.mtime_ns > want.entry.mtime_ns {
             let past = want.version.vector.clone();
@@ -332,6 +340,21 @@ impl<I: Index> Engine<I> {
         Duration::from_secs(secs - secs / 10 + jitter)
     }
 
+    /// A directory gave way to something else: what was in it is gone, and that is said first.
+    fn gone_below(&mut self, dir: &RelPath) -> IndexResult<()> {
+        let (mut below, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.index.entries_below(dir, after.as_ref(), 1_000)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let standing = page.into_iter().filter(|(_, e)| e.stat.is_some());
+            below.extend(standing.map(|(p, _)| p));
+        }
+        below.retain(|p| !self.is_touched(p));
+        below.reverse();
+        self.gone(below)
+    }
+
     /// Things that the index remembers and the disk doesn't show any more.
     fn gone(&mut self, paths: Vec<RelPath>) -> IndexResult<()> {
         let mut files = 0u64;
@@ -356,6 +379,7 @@ impl<I: Index> Engine<I> {
                 Some(want) if want.entry.kind == Kind::Tombstone => {
                     entry.held = Some(want.raw().clone());
                     entry.want = None;
+                    self.drop_work(&path);
                     self.put(path, entry, true);
                 }
                 // What is wanted here is put here; the deletion of an older state says nothing.

@@ -128,6 +128,10 @@ impl<I: Index> Engine<I> {
         into: IndexEntry,
         want: Option<WantSpec>,
     ) {
+        if want.is_none() {
+            // Nothing else is wanted at this path any more.
+            self.drop_work(&entry.path);
+        }
         self.counter += 1;
         let dot = Dot {
             replica: self.cfg.replica,
