@@ -10,10 +10,21 @@ use syncd::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-fn start(dir: &Path, secret: &Secret, peer: Option<u16>, stop: &CancellationToken) -> Result<Ready, Box<dyn Error>> {
+fn start(
+    dir: &Path,
+    secret: &Secret,
+    peer: Option<u16>,
+    stop: &CancellationToken,
+) -> Result<Ready, Box<dyn Error>> {
     let options = Options {
-        listen: Some(Listen { addr: Some([127, 0, 0, 1].into()), port: 0 }),
-        known_hosts: peer.map(|port| format!("127.0.0.1:{port}")).into_iter().collect(),
+        listen: Some(Listen {
+            addr: Some([127, 0, 0, 1].into()),
+            port: 0,
+        }),
+        known_hosts: peer
+            .map(|port| format!("127.0.0.1:{port}"))
+            .into_iter()
+            .collect(),
         no_lan: Some(true),
         ..Options::default()
     };

@@ -9,7 +9,12 @@ use crate::config::{Listen, Options, check_device_name, check_log};
 
 /// Keeps folders the same on several machines, with one secret and no server.
 #[derive(Debug, Parser)]
-#[command(name = "syncd", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "syncd",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -39,7 +44,12 @@ pub struct Run {
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
     /// The folder's secret; `-` reads it from standard input, or asks for it on a terminal
-    #[arg(long, value_name = "-", requires = "folder", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "-",
+        requires = "folder",
+        allow_hyphen_values = true
+    )]
     pub secret: Option<String>,
     /// Where the daemon keeps its own files [default: SYNCD_HOME, else ~/.local/share/syncd]
     #[arg(long, value_name = "DIR")]
@@ -101,7 +111,9 @@ fn device_name(text: &str) -> Result<String, String> {
 }
 
 fn known_host(text: &str) -> Result<String, String> {
-    check_known_host(text).map(|()| text.to_owned()).map_err(|e| e.to_string())
+    check_known_host(text)
+        .map(|()| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 fn log(text: &str) -> Result<String, String> {
@@ -122,7 +134,10 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
-        assert_eq!(Cli::command().render_version(), format!("syncd {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            Cli::command().render_version(),
+            format!("syncd {}\n", env!("CARGO_PKG_VERSION"))
+        );
     }
 
     #[test]

@@ -43,7 +43,9 @@ impl Listen {
     ///
     /// Says what it takes.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not [ADDRESS:]PORT, such as 29170, 192.168.1.5:29170 or [::1]:0");
+        let wrong = || {
+            format!("`{text}` is not [ADDRESS:]PORT, such as 29170, 192.168.1.5:29170 or [::1]:0")
+        };
         let (addr, port) = match text.rsplit_once(':') {
             None => (None, text),
             Some((addr, port)) => {
@@ -57,7 +59,10 @@ impl Listen {
         };
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         let port = port.parse().ok().filter(|_| digits).ok_or_else(wrong)?;
-        Ok(Self { addr: addr.filter(|a| !a.is_unspecified()), port })
+        Ok(Self {
+            addr: addr.filter(|a| !a.is_unspecified()),
+            port,
+        })
     }
 }
 
@@ -111,7 +116,10 @@ impl Options {
     ///
     /// Names the file, the place in it, and what to do.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let fail = |source| ConfigError::Read { path: path.to_owned(), source };
+        let fail = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
         match fs::metadata(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Ok(meta) if meta.len() > MAX_FILE => {
@@ -130,7 +138,12 @@ impl Options {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let at = |span: Option<Range<usize>>, message: String| {
             let (line, column) = position(text, span.map_or(0, |s| s.start));
-            ConfigError::Wrong { path: path.to_owned(), line, column, message }
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line,
+                column,
+                message,
+            }
         };
         let raw: Raw = toml::from_str(text).map_err(|e| at(e.span(), e.message().to_owned()))?;
         let checked = |value: Option<Spanned<String>>, check: fn(&str) -> Result<(), String>| {
@@ -235,7 +248,10 @@ impl From<Options> for Settings {
     fn from(options: Options) -> Self {
         Self {
             name: options.name.unwrap_or_else(host_name),
-            listen: options.listen.unwrap_or(Listen { addr: None, port: PEER_PORT }),
+            listen: options.listen.unwrap_or(Listen {
+                addr: None,
+                port: PEER_PORT,
+            }),
             bind: options.bind,
             known_hosts: options.known_hosts,
             lan: !options.no_lan.unwrap_or(false),
@@ -256,7 +272,11 @@ impl Settings {
             ("lan-port", self.lan_port != new.lan_port),
             ("log-json", self.log_json != new.log_json),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// The names of the settings that differ and change at once.
@@ -268,7 +288,11 @@ impl Settings {
             ("no-lan", self.lan != new.lan),
             ("log", self.log != new.log),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 }
 
@@ -292,23 +316,46 @@ pub fn check_device_name(name: &str) -> Result<(), String> {
 pub fn check_log(text: &str) -> Result<(), String> {
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) if !text.trim().is_empty() => Ok(()),
-        _ => Err("`log` takes error, warn, info, debug or trace, or PART=LEVEL,... as RUST_LOG does".into()),
+        _ => Err(
+            "`log` takes error, warn, info, debug or trace, or PART=LEVEL,... as RUST_LOG does"
+                .into(),
+        ),
     }
 }
 
 fn host_name() -> String {
     let uname = rustix::system::uname();
-    let name: String = uname.nodename().to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+    let name: String = uname
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     let name = name.split('.').next().unwrap_or_default();
-    let name = &name[..name.floor_char_boundary(MAX_NAME)];
-    if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+    let name = up_to(name, MAX_NAME);
+    if name.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// As many whole characters as fit into so many bytes.
+fn up_to(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Line and column, both from 1, of a byte offset.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
+    let before = up_to(text, offset);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }
 
 #[cfg(test)]
@@ -332,19 +379,34 @@ mod tests {
         .unwrap();
         let settings = Settings::from(options);
         assert_eq!(settings.name, "desk");
-        assert_eq!(settings.listen, Listen { addr: Some([127, 0, 0, 1].into()), port: 0 });
+        assert_eq!(
+            settings.listen,
+            Listen {
+                addr: Some([127, 0, 0, 1].into()),
+                port: 0
+            }
+        );
         assert_eq!(settings.known_hosts, ["a.example:1", "[::1]:2"]);
         assert!(!settings.lan && settings.log_json);
-        assert_eq!(Settings::from(parse("listen = 80").unwrap()).listen.port, 80);
+        assert_eq!(
+            Settings::from(parse("listen = 80").unwrap()).listen.port,
+            80
+        );
         assert_eq!(Settings::from(parse("").unwrap()).listen.port, PEER_PORT);
     }
 
     #[test]
     fn errors_name_file_line_and_column() {
-        assert!(error("name = \"x\"\n  nmae = \"y\"\n").starts_with("/home/x/config.toml:2:3: unknown field `nmae`"));
+        assert!(
+            error("name = \"x\"\n  nmae = \"y\"\n")
+                .starts_with("/home/x/config.toml:2:3: unknown field `nmae`")
+        );
         assert!(error("\nname = ").starts_with("/home/x/config.toml:2:"));
         assert!(error("no-lan = 3").starts_with("/home/x/config.toml:1:10: "));
-        assert!(error("listen = \"80:x\"").starts_with("/home/x/config.toml:1:10: `80:x` is not [ADDRESS:]PORT"));
+        assert!(
+            error("listen = \"80:x\"")
+                .starts_with("/home/x/config.toml:1:10: `80:x` is not [ADDRESS:]PORT")
+        );
         assert!(error("listen = 70000").starts_with("/home/x/config.toml:1:10: "));
         let hosts = error("known-host = [\n  \"a:1\",\n  \"nö:1\",\n  \"b\"]");
         assert!(hosts.starts_with("/home/x/config.toml:3:3: "), "{hosts}");
@@ -355,7 +417,10 @@ mod tests {
     #[test]
     fn the_command_line_wins() {
         let file = parse("name = \"file\"\nno-lan = true\nknown-host = [\"f:1\"]").unwrap();
-        let line = Options { name: Some("line".into()), ..Options::default() };
+        let line = Options {
+            name: Some("line".into()),
+            ..Options::default()
+        };
         let settings = Settings::from(line.over(file));
         assert_eq!((settings.name.as_str(), settings.lan), ("line", false));
         assert_eq!(settings.known_hosts, ["f:1"]);
@@ -371,9 +436,27 @@ mod tests {
 
     #[test]
     fn listen_takes_addresses_in_brackets() {
-        assert_eq!(Listen::parse("[::1]:5").unwrap().addr, Some("::1".parse().unwrap()));
-        assert_eq!(Listen::parse("0.0.0.0:5").unwrap(), Listen { addr: None, port: 5 });
-        for bad in ["", "x", "::1:5", "1.2.3.4:", "1.2.3.4:+5", "-1", "65536", "[::1:5"] {
+        assert_eq!(
+            Listen::parse("[::1]:5").unwrap().addr,
+            Some("::1".parse().unwrap())
+        );
+        assert_eq!(
+            Listen::parse("0.0.0.0:5").unwrap(),
+            Listen {
+                addr: None,
+                port: 5
+            }
+        );
+        for bad in [
+            "",
+            "x",
+            "::1:5",
+            "1.2.3.4:",
+            "1.2.3.4:+5",
+            "-1",
+            "65536",
+            "[::1:5",
+        ] {
             assert!(Listen::parse(bad).is_err(), "{bad}");
         }
     }

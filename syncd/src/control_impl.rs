@@ -3,12 +3,15 @@
 //! Questions go straight to the part that knows. Whatever changes something runs in a task of its own: a client
 //! that hangs up must not leave a change half-way.
 
-use std::{future::Future, sync::{Arc, atomic::Ordering}};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+};
 
 use sync_core::{
     control::{
-        AddedFolder, ApiError, Candidate, Device, ErrorItem, ErrorKind, FileInfo, Folder, FolderAction, FolderRef,
-        Rates, RemovedFolder, SecretShown, Status, Traffic,
+        AddedFolder, ApiError, Candidate, Device, ErrorItem, ErrorKind, FileInfo, Folder,
+        FolderAction, FolderRef, Rates, RemovedFolder, SecretShown, Status, Traffic,
     },
     secret::Level,
 };
@@ -38,7 +41,10 @@ impl Daemon {
         change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
         tokio::spawn(change).await.unwrap_or_else(|_| {
-            Err(ApiError::new(ErrorKind::Internal, "an error in the program; the log says where"))
+            Err(ApiError::new(
+                ErrorKind::Internal,
+                "an error in the program; the log says where",
+            ))
         })
     }
 
@@ -57,7 +63,11 @@ impl Control for Daemon {
     fn status(&self) -> Answer<'_, Status> {
         Box::pin(async {
             let wires = &self.wires;
-            let roster: Vec<_> = wires.roster().iter().map(|(tag, e)| (*tag, e.clone())).collect();
+            let roster: Vec<_> = wires
+                .roster()
+                .iter()
+                .map(|(tag, e)| (*tag, e.clone()))
+                .collect();
             let mut folders = Vec::with_capacity(roster.len());
             for (tag, entry) in &roster {
                 folders.push(report_of(wires, *tag, entry).await);
@@ -67,13 +77,19 @@ impl Control for Daemon {
             let settings = wires.settings();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                device: Device { id: wires.device_id(), name: settings.name },
+                device: Device {
+                    id: wires.device_id(),
+                    name: settings.name,
+                },
                 uptime_s: wires.mono().as_secs(),
                 listen: wires.listening().iter().map(ToString::to_string).collect(),
                 external: Vec::new(),
                 nat: None,
                 discovery: wires.mechanisms(),
-                rates: Rates { up: sum(|r| r.up), down: sum(|r| r.down) },
+                rates: Rates {
+                    up: sum(|r| r.up),
+                    down: sum(|r| r.down),
+                },
                 traffic: Traffic {
                     up: wires.traffic[0].load(Ordering::Relaxed),
                     down: wires.traffic[1].load(Ordering::Relaxed),
@@ -92,17 +108,23 @@ impl Control for Daemon {
 
     fn add_folder(&self, request: NewFolder) -> Answer<'_, AddedFolder> {
         let house = Arc::clone(&self.house);
-        Box::pin(Self::detached(async move { house.lock().await.add(request, false).await }))
+        Box::pin(Self::detached(async move {
+            house.lock().await.add(request, false).await
+        }))
     }
 
     fn remove_folder(&self, folder: FolderRef) -> Answer<'_, RemovedFolder> {
         let house = Arc::clone(&self.house);
-        Box::pin(Self::detached(async move { house.lock().await.remove(&folder).await }))
+        Box::pin(Self::detached(async move {
+            house.lock().await.remove(&folder).await
+        }))
     }
 
     fn act(&self, folder: FolderRef, action: FolderAction) -> Answer<'_, Folder> {
         let house = Arc::clone(&self.house);
-        Box::pin(Self::detached(async move { house.lock().await.act(&folder, action).await }))
+        Box::pin(Self::detached(async move {
+            house.lock().await.act(&folder, action).await
+        }))
     }
 
     fn file(&self, folder: FolderRef, path: Vec<u8>) -> Answer<'_, FileInfo> {
@@ -119,7 +141,8 @@ impl Control for Daemon {
     fn candidates(&self, folder: FolderRef) -> Answer<'_, Vec<Candidate>> {
         Box::pin(async move {
             let (tag, _) = self.wires.find(&folder)?;
-            let down = || ApiError::new(ErrorKind::Unavailable, "the address book is being started");
+            let down =
+                || ApiError::new(ErrorKind::Unavailable, "the address book is being started");
             let peers = self.wires.peers.addr().ok_or_else(down)?;
             let (reply, answer) = oneshot::channel();
             peers.do_send(ListCandidates { folder: tag, reply });
@@ -130,7 +153,9 @@ impl Control for Daemon {
     fn errors(&self, folder: FolderRef) -> Answer<'_, Vec<ErrorItem>> {
         Box::pin(async move {
             let (tag, _) = self.wires.find(&folder)?;
-            let Some(actor) = self.wires.folder(tag) else { return Ok(Vec::new()) };
+            let Some(actor) = self.wires.folder(tag) else {
+                return Ok(Vec::new());
+            };
             let (reply, answer) = oneshot::channel();
             actor.do_send(FolderAsk::Errors(reply));
             answer.await.map_err(|_| Self::not_open())

@@ -95,7 +95,11 @@ impl FolderBook {
     ///
     /// When the file can't be read or is damaged.
     pub fn load(file: &Path) -> Result<Self, FoldersError> {
-        let fail = |source| FoldersError::Io { doing: "read", path: file.to_owned(), source };
+        let fail = |source| FoldersError::Io {
+            doing: "read",
+            path: file.to_owned(),
+            source,
+        };
         let text = match fs::metadata(file) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
             Ok(meta) if meta.len() > MAX_FILE => {
@@ -106,9 +110,17 @@ impl FolderBook {
         let written: Written = toml::from_str(&text).map_err(|e| {
             let (line, column) = position(&text, e.span().map_or(0, |s| s.start));
             let message = e.message().to_owned();
-            FoldersError::Damaged { path: file.to_owned(), line, column, message }
+            FoldersError::Damaged {
+                path: file.to_owned(),
+                line,
+                column,
+                message,
+            }
         })?;
-        Ok(Self { file: file.to_owned(), entries: written.folder })
+        Ok(Self {
+            file: file.to_owned(),
+            entries: written.folder,
+        })
     }
 
     /// All folders, by name.
@@ -140,14 +152,26 @@ impl FolderBook {
     ///
     /// When the file can't be written; then the list is as it was.
     pub fn remove(&mut self, id: &str) -> Result<(), FoldersError> {
-        self.replace(self.entries.iter().filter(|e| e.id != id).cloned().collect())
+        self.replace(
+            self.entries
+                .iter()
+                .filter(|e| e.id != id)
+                .cloned()
+                .collect(),
+        )
     }
 
     fn replace(&mut self, entries: Vec<FolderEntry>) -> Result<(), FoldersError> {
-        let fail = |source| FoldersError::Io { doing: "write", path: self.file.clone(), source };
+        let fail = |source| FoldersError::Io {
+            doing: "write",
+            path: self.file.clone(),
+            source,
+        };
         let written = Written { folder: entries };
         let body = toml::to_string(&written).map_err(|e| fail(io::Error::other(e)))?;
-        let text = format!("# Written by syncd. `syncctl folder` changes it; don't edit it by hand.\n\n{body}");
+        let text = format!(
+            "# Written by syncd. `syncctl folder` changes it; don't edit it by hand.\n\n{body}"
+        );
         let (dir, name) = (self.file.parent(), self.file.file_name());
         let (Some(dir), Some(name)) = (dir, name.and_then(|n| n.to_str())) else {
             return Err(fail(io::Error::other("it has no name")));
@@ -163,13 +187,18 @@ impl FolderBook {
     ///
     /// When the path has no usable last part.
     pub fn free_name(&self, path: &Path) -> Result<String, ApiError> {
-        let last = path.file_name().map(|n| n.to_string_lossy().trim().to_owned()).unwrap_or_default();
+        let last = path
+            .file_name()
+            .map(|n| n.to_string_lossy().trim().to_owned())
+            .unwrap_or_default();
         check_name(&last)?;
         let taken = |name: &str| self.entries.iter().any(|e| e.name == name);
         if !taken(&last) {
             return Ok(last);
         }
-        let numbered = (2..).map(|n| format!("{last}-{n}")).find(|name| !taken(name));
+        let numbered = (2..)
+            .map(|n| format!("{last}-{n}"))
+            .find(|name| !taken(name));
         numbered.ok_or_else(|| ApiError::bad_request("every name is taken"))
     }
 }
@@ -188,8 +217,10 @@ pub fn check_root(path: &Path, home: &Path, others: &[&FolderEntry]) -> Result<P
         _ => ApiError::bad_request(format!("cannot open the directory {shown}: {e}")),
     })?;
     if path.to_str().is_none() {
-        return Err(ApiError::bad_request(format!("the path {shown} is not UTF-8"))
-            .with_hint("rename the directory; the names inside it may be anything"));
+        return Err(
+            ApiError::bad_request(format!("the path {shown} is not UTF-8"))
+                .with_hint("rename the directory; the names inside it may be anything"),
+        );
     }
     if !path.is_dir() {
         return Err(ApiError::bad_request(format!("{shown} is not a directory")));
@@ -212,25 +243,42 @@ pub fn check_nesting(path: &Path, home: &Path, others: &[&FolderEntry]) -> Resul
         Err(ApiError::new(ErrorKind::Conflict, message).with_hint(hint))
     };
     if path.starts_with(home) {
-        let message = format!("{} lies inside the daemon's own directory {}", path.display(), home.display());
+        let message = format!(
+            "{} lies inside the daemon's own directory {}",
+            path.display(),
+            home.display()
+        );
         return conflict(message, "choose a directory outside of it");
     }
     if home.starts_with(path) {
-        let message = format!("{} contains the daemon's own directory {}", path.display(), home.display());
-        return conflict(message, "choose a smaller directory, or run the daemon with another --home");
+        let message = format!(
+            "{} contains the daemon's own directory {}",
+            path.display(),
+            home.display()
+        );
+        return conflict(
+            message,
+            "choose a smaller directory, or run the daemon with another --home",
+        );
     }
     for other in others {
         let (name, root) = (&other.name, other.path.display());
         let message = if path == other.path {
             format!("{root} is the folder `{name}` already")
         } else if path.starts_with(&other.path) {
-            format!("{} lies inside the folder `{name}` ({root})", path.display())
+            format!(
+                "{} lies inside the folder `{name}` ({root})",
+                path.display()
+            )
         } else if other.path.starts_with(path) {
             format!("{} contains the folder `{name}` ({root})", path.display())
         } else {
             continue;
         };
-        return conflict(message, "folders can't overlap; choose another directory, or remove that folder first");
+        return conflict(
+            message,
+            "folders can't overlap; choose another directory, or remove that folder first",
+        );
     }
     Ok(())
 }
@@ -254,7 +302,8 @@ mod tests {
     #[test]
     fn folders_must_not_overlap() {
         let other = entry("pics", "/data/pics", "1");
-        let check = |path: &str| check_nesting(Path::new(path), Path::new("/home/u/.syncd"), &[&other]);
+        let check =
+            |path: &str| check_nesting(Path::new(path), Path::new("/home/u/.syncd"), &[&other]);
         let message = |path: &str| check(path).unwrap_err().message;
         check("/data/pics2").unwrap();
         check("/data/docs").unwrap();
@@ -271,10 +320,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Path::new("/nonexistent/home");
         let check = |path: &Path| check_root(path, home, &[]);
-        assert!(check(&dir.path().join("none")).unwrap_err().hint.unwrap().contains("mkdir"));
+        assert!(
+            check(&dir.path().join("none"))
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("mkdir")
+        );
         let file = dir.path().join("file");
         fs::write(&file, b"x").unwrap();
-        assert!(check(&file).unwrap_err().message.contains("not a directory"));
+        assert!(
+            check(&file)
+                .unwrap_err()
+                .message
+                .contains("not a directory")
+        );
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         assert_eq!(check(&link).unwrap(), fs::canonicalize(dir.path()).unwrap());
@@ -287,7 +347,11 @@ mod tests {
         let mut book = FolderBook::load(&file).unwrap();
         book.put(entry("b", "/b", "2")).unwrap();
         book.put(entry("a", "/a", "1")).unwrap();
-        book.put(FolderEntry { paused: true, ..entry("b", "/b", "2") }).unwrap();
+        book.put(FolderEntry {
+            paused: true,
+            ..entry("b", "/b", "2")
+        })
+        .unwrap();
         let again = FolderBook::load(&file).unwrap();
         assert_eq!(again.entries(), book.entries());
         assert!(again.entries()[1].paused);

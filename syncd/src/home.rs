@@ -24,7 +24,9 @@ use sync_core::control::SOCKET_NAME;
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// Nobody said where it is, and the system has no place for it.
-    #[error("there is no home for the daemon: neither --home nor SYNCD_HOME nor HOME is set; use --home DIR")]
+    #[error(
+        "there is no home for the daemon: neither --home nor SYNCD_HOME nor HOME is set; use --home DIR"
+    )]
     Nowhere,
     /// It can't be made.
     #[error("cannot make the daemon's home {}: {source}; choose another one with --home DIR", path.display())]
@@ -65,7 +67,11 @@ impl Home {
     ///
     /// When none of them is known.
     pub fn locate(given: Option<&Path>) -> Result<PathBuf, HomeError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         if let Some(given) = given {
             return Ok(given.to_owned());
         }
@@ -76,7 +82,9 @@ impl Home {
         if let Some(data) = set("XDG_DATA_HOME").filter(|data| data.is_absolute()) {
             return Ok(data.join("syncd"));
         }
-        set("HOME").map(|home| home.join(".local/share/syncd")).ok_or(HomeError::Nowhere)
+        set("HOME")
+            .map(|home| home.join(".local/share/syncd"))
+            .ok_or(HomeError::Nowhere)
     }
 
     /// Makes the directory if it isn't there, and sees that only this user can look into it and that it
@@ -86,26 +94,43 @@ impl Home {
     ///
     /// Says what hinders, and what helps.
     pub fn open(path: &Path) -> Result<Self, HomeError> {
-        let make = |source| HomeError::Make { path: path.to_owned(), source };
+        let make = |source| HomeError::Make {
+            path: path.to_owned(),
+            source,
+        };
         match fs::metadata(path) {
             Ok(meta) if !meta.is_dir() => {
-                return Err(HomeError::NotADirectory { path: path.to_owned() });
+                return Err(HomeError::NotADirectory {
+                    path: path.to_owned(),
+                });
             }
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(make)?;
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(path)
+                    .map_err(make)?;
             }
             Err(e) => return Err(make(e)),
         }
         // The true path, so that nested folders are seen through links.
         let path = fs::canonicalize(path).map_err(make)?;
-        let unwritable = |source| HomeError::Unwritable { path: path.clone(), source };
-        let mode = fs::metadata(&path).map_err(unwritable)?.permissions().mode();
+        let unwritable = |source| HomeError::Unwritable {
+            path: path.clone(),
+            source,
+        };
+        let mode = fs::metadata(&path)
+            .map_err(unwritable)?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
         }
         let probe = path.join(".probe");
-        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(unwritable)?;
+        fs::write(&probe, b"")
+            .and_then(|()| fs::remove_file(&probe))
+            .map_err(unwritable)?;
         for dir in ["identity", "index"] {
             match fs::DirBuilder::new().mode(0o700).create(path.join(dir)) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(unwritable(e)),
@@ -181,7 +206,13 @@ mod tests {
         assert!(home.identity().is_dir());
         let file = dir.path().join("file");
         fs::write(&file, b"x").unwrap();
-        assert!(matches!(Home::open(&file), Err(HomeError::NotADirectory { .. })));
-        assert!(matches!(Home::open(&file.join("home")), Err(HomeError::Make { .. })));
+        assert!(matches!(
+            Home::open(&file),
+            Err(HomeError::NotADirectory { .. })
+        ));
+        assert!(matches!(
+            Home::open(&file.join("home")),
+            Err(HomeError::Make { .. })
+        ));
     }
 }

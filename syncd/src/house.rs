@@ -8,8 +8,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use serde_json::json;
 use sync_core::{
     control::{
-        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, FolderState, RemovedFolder,
-        SecretShown, SecretText, Setting, check_name,
+        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, FolderState,
+        RemovedFolder, SecretShown, SecretText, Setting, check_name,
     },
     keys::FolderKeys,
     secret::{Level, SECRET_BYTES, Secret},
@@ -57,11 +57,15 @@ impl House {
         let book = FolderBook::load(&wires.home.folders())?;
         let secrets = SecretsFile::open(&wires.home.secrets())?;
         for entry in book.entries() {
-            let keys = secrets.secret(&entry.id).and_then(|text| Secret::parse(text).ok());
+            let keys = secrets
+                .secret(&entry.id)
+                .and_then(|text| Secret::parse(text).ok());
             match keys.map(|secret| FolderKeys::derive(&secret)) {
                 Some(keys) if hex(&keys.folder_id().0) == entry.id => {
                     let tag = FolderTag(keys.folder_id().0);
-                    wires.roster().insert(tag, roster_entry(&wires, entry, keys));
+                    wires
+                        .roster()
+                        .insert(tag, roster_entry(&wires, entry, keys));
                 }
                 _ => error!(
                     folder = %entry.name,
@@ -69,7 +73,12 @@ impl House {
                 ),
             }
         }
-        Ok(Self { wires, book, secrets, line })
+        Ok(Self {
+            wires,
+            book,
+            secrets,
+            line,
+        })
     }
 
     /// Starts the folders' actors.
@@ -81,13 +90,23 @@ impl House {
     }
 
     /// Adds a folder. With `make_dir` its directory is made if it isn't there.
-    pub(crate) async fn add(&mut self, new: NewFolder, make_dir: bool) -> Result<AddedFolder, ApiError> {
+    pub(crate) async fn add(
+        &mut self,
+        new: NewFolder,
+        make_dir: bool,
+    ) -> Result<AddedFolder, ApiError> {
         if self.book.entries().len() >= MAX_FOLDERS {
-            return Err(ApiError::new(ErrorKind::Conflict, format!("{MAX_FOLDERS} folders are the most")));
+            return Err(ApiError::new(
+                ErrorKind::Conflict,
+                format!("{MAX_FOLDERS} folders are the most"),
+            ));
         }
         if make_dir {
             fs::create_dir_all(&new.path).map_err(|e| {
-                ApiError::bad_request(format!("cannot make the directory {}: {e}", new.path.display()))
+                ApiError::bad_request(format!(
+                    "cannot make the directory {}: {e}",
+                    new.path.display()
+                ))
             })?;
         }
         let others: Vec<_> = self.book.entries().iter().collect();
@@ -106,15 +125,26 @@ impl House {
         if let Some(other) = self.wires.roster().get(&tag) {
             return Err(ApiError::new(
                 ErrorKind::Conflict,
-                format!("this secret belongs to the folder `{}` ({}) already", other.name, other.path.display()),
+                format!(
+                    "this secret belongs to the folder `{}` ({}) already",
+                    other.name,
+                    other.path.display()
+                ),
             )
             .with_hint("a folder has one place on a device; `syncctl folder move` changes it"));
         }
         // Told now, instead of by a folder that stops at once.
-        RootDisk::open(&path).and_then(|disk| disk.prepare()).map_err(|e| {
-            ApiError::bad_request(format!("cannot write to the directory {}: {e}", path.display()))
-                .with_hint("give the daemon's user the right to write there, or choose another directory")
-        })?;
+        RootDisk::open(&path)
+            .and_then(|disk| disk.prepare())
+            .map_err(|e| {
+                ApiError::bad_request(format!(
+                    "cannot write to the directory {}: {e}",
+                    path.display()
+                ))
+                .with_hint(
+                    "give the daemon's user the right to write there, or choose another directory",
+                )
+            })?;
         let entry = FolderEntry {
             name,
             path,
@@ -125,7 +155,9 @@ impl House {
             settings: sync_core::control::Settings::default(),
         };
         // The secret first: an entry without one would be of no use.
-        self.secrets.insert(&entry.id, &secret.reveal()).map_err(internal)?;
+        self.secrets
+            .insert(&entry.id, &secret.reveal())
+            .map_err(internal)?;
         self.book.put(entry.clone()).map_err(internal)?;
         let shared = roster_entry(&self.wires, &entry, keys);
         self.wires.roster().insert(tag, shared.clone());
@@ -133,9 +165,14 @@ impl House {
         wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
         info!(folder = %entry.name, path = %entry.path.display(), level = %entry.level, "added");
         let data = json!({ "path": entry.path.to_string_lossy(), "level": entry.level });
-        self.wires.events.push(EventType::FolderAdded, Some(&entry.name), data);
+        self.wires
+            .events
+            .push(EventType::FolderAdded, Some(&entry.name), data);
         let secret = made.then(|| SecretText::new(secret.reveal()));
-        Ok(AddedFolder { folder: report_of(&self.wires, tag, &shared).await, secret })
+        Ok(AddedFolder {
+            folder: report_of(&self.wires, tag, &shared).await,
+            secret,
+        })
     }
 
     fn free_name(&self, name: String) -> Result<String, ApiError> {
@@ -144,7 +181,10 @@ impl House {
             None => Ok(name),
             Some(other) => Err(ApiError::new(
                 ErrorKind::Conflict,
-                format!("there is a folder `{name}` already, at {}", other.path.display()),
+                format!(
+                    "there is a folder `{name}` already, at {}",
+                    other.path.display()
+                ),
             )
             .with_hint("give another one with --name")),
         }
@@ -166,12 +206,23 @@ impl House {
         }
         info!(folder = %entry.name, "removed; its files stay");
         let path = entry.path.to_string_lossy().into_owned();
-        self.wires.events.push(EventType::FolderRemoved, Some(&entry.name), json!({ "path": path }));
-        Ok(RemovedFolder { name: entry.name, path })
+        self.wires.events.push(
+            EventType::FolderRemoved,
+            Some(&entry.name),
+            json!({ "path": path }),
+        );
+        Ok(RemovedFolder {
+            name: entry.name,
+            path,
+        })
     }
 
     /// Does something with a folder.
-    pub(crate) async fn act(&mut self, folder: &FolderRef, action: FolderAction) -> Result<Folder, ApiError> {
+    pub(crate) async fn act(
+        &mut self,
+        folder: &FolderRef,
+        action: FolderAction,
+    ) -> Result<Folder, ApiError> {
         let (tag, entry) = self.wires.find(folder)?;
         match action {
             FolderAction::Pause => self.pause(tag, true)?,
@@ -194,22 +245,37 @@ impl House {
 
     fn ask(&self, tag: FolderTag, ask: FolderAsk) -> Result<(), ApiError> {
         let Some(actor) = self.wires.folder(tag) else {
-            return Err(ApiError::new(ErrorKind::Unavailable, "the folder isn't open now")
-                .with_hint("`syncctl folder show` says why"));
+            return Err(
+                ApiError::new(ErrorKind::Unavailable, "the folder isn't open now")
+                    .with_hint("`syncctl folder show` says why"),
+            );
         };
         actor.do_send(ask);
         Ok(())
     }
 
     /// Writes a changed entry down and puts it on the roster.
-    fn change(&mut self, tag: FolderTag, change: impl FnOnce(&mut FolderEntry)) -> Result<RosterEntry, ApiError> {
+    fn change(
+        &mut self,
+        tag: FolderTag,
+        change: impl FnOnce(&mut FolderEntry),
+    ) -> Result<RosterEntry, ApiError> {
         let id = hex(&tag.0);
-        let mut entry = self.book.get(&id).cloned().ok_or_else(|| ApiError::unknown_folder(&id))?;
+        let mut entry = self
+            .book
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| ApiError::unknown_folder(&id))?;
         change(&mut entry);
         self.book.put(entry.clone()).map_err(internal)?;
         let mut roster = self.wires.roster();
-        let Some(shared) = roster.get_mut(&tag) else { return Err(ApiError::unknown_folder(&entry.name)) };
-        *shared = RosterEntry { member: Arc::clone(&shared.member), ..from_entry(&entry, &shared.member) };
+        let Some(shared) = roster.get_mut(&tag) else {
+            return Err(ApiError::unknown_folder(&entry.name));
+        };
+        *shared = RosterEntry {
+            member: Arc::clone(&shared.member),
+            ..from_entry(&entry, &shared.member)
+        };
         Ok(shared.clone())
     }
 
@@ -240,45 +306,83 @@ impl House {
         if let Some(actor) = self.wires.folder(tag) {
             actor.do_send(FolderAsk::Tune(Box::new(entry.clone())));
         }
-        self.wires.events.push(EventType::FolderSettings, Some(&entry.name), json!({ "key": key }));
+        self.wires.events.push(
+            EventType::FolderSettings,
+            Some(&entry.name),
+            json!({ "key": key }),
+        );
         Ok(())
     }
 
     /// The user says that what stands at the root is the folder. What the index remembers of the old one is
     /// dropped, so that what is missing here is fetched and not taken for deleted.
     async fn adopt(&mut self, tag: FolderTag, entry: &RosterEntry) -> Result<(), ApiError> {
-        let others: Vec<_> = self.book.entries().iter().filter(|e| e.id != hex(&tag.0)).collect();
+        let others: Vec<_> = self
+            .book
+            .entries()
+            .iter()
+            .filter(|e| e.id != hex(&tag.0))
+            .collect();
         folders::check_root(&entry.path, self.wires.home.path(), &others)?;
         end_part(&self.wires, part::folder(&tag)).await;
-        let adopted = open::forget(&self.wires.home, &hex(&tag.0), false).map_err(|e| e.to_string());
-        let adopted = adopted.and_then(|()| open::adopt(&entry.path, &self.wires.home, entry.member.keys()));
+        let adopted =
+            open::forget(&self.wires.home, &hex(&tag.0), false).map_err(|e| e.to_string());
+        let adopted =
+            adopted.and_then(|()| open::adopt(&entry.path, &self.wires.home, entry.member.keys()));
         wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
         adopted.map_err(|e| {
-            ApiError::new(ErrorKind::Internal, format!("cannot adopt {}: {e}", entry.path.display()))
+            ApiError::new(
+                ErrorKind::Internal,
+                format!("cannot adopt {}: {e}", entry.path.display()),
+            )
         })
     }
 
     /// The user says that the root lies elsewhere now.
-    async fn move_to(&mut self, tag: FolderTag, entry: &RosterEntry, path: &Path) -> Result<(), ApiError> {
-        let others: Vec<_> = self.book.entries().iter().filter(|e| e.id != hex(&tag.0)).collect();
+    async fn move_to(
+        &mut self,
+        tag: FolderTag,
+        entry: &RosterEntry,
+        path: &Path,
+    ) -> Result<(), ApiError> {
+        let others: Vec<_> = self
+            .book
+            .entries()
+            .iter()
+            .filter(|e| e.id != hex(&tag.0))
+            .collect();
         let path = folders::check_root(path, self.wires.home.path(), &others)?;
         end_part(&self.wires, part::folder(&tag)).await;
         let moved = open::bears_mark(&path, &self.wires.home, entry.member.keys())
             .map_err(|reason| {
-                ApiError::new(ErrorKind::Conflict, format!("{} isn't this folder's directory: {reason}", path.display()))
-                    .with_hint("move the whole directory there first, with its .sync")
+                ApiError::new(
+                    ErrorKind::Conflict,
+                    format!("{} isn't this folder's directory: {reason}", path.display()),
+                )
+                .with_hint("move the whole directory there first, with its .sync")
             })
-            .and_then(|()| self.change(tag, |entry| entry.path.clone_from(&path)).map(drop));
+            .and_then(|()| {
+                self.change(tag, |entry| entry.path.clone_from(&path))
+                    .map(drop)
+            });
         wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
         moved
     }
 
     /// The secret of a folder, of this level or the strongest there is.
-    pub(crate) fn secret(&self, folder: &FolderRef, level: Option<Level>) -> Result<SecretShown, ApiError> {
+    pub(crate) fn secret(
+        &self,
+        folder: &FolderRef,
+        level: Option<Level>,
+    ) -> Result<SecretShown, ApiError> {
         let (tag, entry) = self.wires.find(folder)?;
-        let text = self.secrets.secret(&hex(&tag.0)).map(|text| Zeroizing::new(text.to_owned()));
+        let text = self
+            .secrets
+            .secret(&hex(&tag.0))
+            .map(|text| Zeroizing::new(text.to_owned()));
         let secret = text.and_then(|text| Secret::parse(&text).ok());
-        let secret = secret.ok_or_else(|| ApiError::new(ErrorKind::Internal, "the secret can't be read"))?;
+        let secret =
+            secret.ok_or_else(|| ApiError::new(ErrorKind::Internal, "the secret can't be read"))?;
         let secret = match level {
             None => secret,
             Some(level) if level == secret.level() => secret,
@@ -286,12 +390,19 @@ impl House {
             Some(level) => {
                 return Err(ApiError::new(
                     ErrorKind::Conflict,
-                    format!("this device holds only the {} secret of `{}`", secret.level(), entry.name),
+                    format!(
+                        "this device holds only the {} secret of `{}`",
+                        secret.level(),
+                        entry.name
+                    ),
                 )
                 .with_hint(format!("ask a device that holds the {level} secret")));
             }
         };
-        Ok(SecretShown { level: secret.level(), secret: SecretText::new(secret.reveal()) })
+        Ok(SecretShown {
+            level: secret.level(),
+            secret: SecretText::new(secret.reveal()),
+        })
     }
 
     /// Reads the settings anew. Gives the names of those that changed.
@@ -315,7 +426,12 @@ impl House {
             self.wires.log.set(kept.log.as_deref());
         }
         if old.known_hosts != kept.known_hosts {
-            let roster: Vec<_> = self.wires.roster().iter().map(|(t, e)| (*t, e.clone())).collect();
+            let roster: Vec<_> = self
+                .wires
+                .roster()
+                .iter()
+                .map(|(t, e)| (*t, e.clone()))
+                .collect();
             for (tag, entry) in roster {
                 self.withdraw(tag);
                 self.announce(tag, &entry);
@@ -333,14 +449,19 @@ impl House {
             wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
         }
         info!(changed = ?now, "config.toml was read again");
-        self.wires.events.push(EventType::ConfigReloaded, None, json!({ "changed": now }));
+        self.wires
+            .events
+            .push(EventType::ConfigReloaded, None, json!({ "changed": now }));
         Ok(now)
     }
 
     /// Tells the mechanisms of a folder.
     fn announce(&self, tag: FolderTag, entry: &RosterEntry) {
         if let Some(lan) = self.wires.lan.addr().filter(|_| entry.settings.lan) {
-            lan.do_send(AddLanFolder { folder: tag, lan_key: *entry.member.keys().lan_key() });
+            lan.do_send(AddLanFolder {
+                folder: tag,
+                lan_key: *entry.member.keys().lan_key(),
+            });
         }
         if let Some(known) = self.wires.known_hosts.addr() {
             for host in self.wires.hosts_of(entry) {
@@ -402,19 +523,32 @@ pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry
     }
     match wires.board.state(&part::folder(&tag)) {
         Some(ChildState::Waiting { reason, until, .. }) => {
-            let seconds = until.saturating_duration_since(std::time::Instant::now()).as_secs() + 1;
+            let seconds = until
+                .saturating_duration_since(std::time::Instant::now())
+                .as_secs()
+                + 1;
             let hint = Some(format!("it is tried again in {seconds} s"));
             report::closed(entry, FolderState::Stopped, Some(reason), hint)
         }
-        Some(ChildState::Failed { reason }) => report::closed(entry, FolderState::Stopped, Some(reason), None),
-        _ => report::closed(entry, FolderState::Scanning, Some("it is being opened".into()), None),
+        Some(ChildState::Failed { reason }) => {
+            report::closed(entry, FolderState::Stopped, Some(reason), None)
+        }
+        _ => report::closed(
+            entry,
+            FolderState::Scanning,
+            Some("it is being opened".into()),
+            None,
+        ),
     }
 }
 
 /// Stops a part and waits for its end.
 pub(crate) async fn end_part(wires: &Wires, name: String) {
     let (done, ended) = oneshot::channel();
-    wires.root.do_send(EndChild { name: name.clone(), done });
+    wires.root.do_send(EndChild {
+        name: name.clone(),
+        done,
+    });
     if tokio::time::timeout(END, ended).await.is_err() {
         warn!(part = name, "is slow to end");
     }
@@ -423,8 +557,12 @@ pub(crate) async fn end_part(wires: &Wires, name: String) {
 /// Makes a new read-write secret.
 pub(crate) fn generate() -> Result<Secret, ApiError> {
     let mut random = Zeroizing::new([0; SECRET_BYTES]);
-    getrandom::fill(&mut random[..])
-        .map_err(|e| ApiError::new(ErrorKind::Internal, format!("the system gives no random numbers: {e}")))?;
+    getrandom::fill(&mut random[..]).map_err(|e| {
+        ApiError::new(
+            ErrorKind::Internal,
+            format!("the system gives no random numbers: {e}"),
+        )
+    })?;
     Ok(Secret::generate(*random))
 }
 

@@ -45,9 +45,17 @@ impl Lock {
     ///
     /// When another process has it, or the file can't be made.
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        let fail = |source| LockError::Io { path: path.to_owned(), source };
+        let fail = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let mut file = options.open(path).map_err(fail)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -55,7 +63,10 @@ impl Lock {
                 let mut text = String::new();
                 let _ = (&file).take(32).read_to_string(&mut text);
                 let home = path.parent().unwrap_or(path).to_owned();
-                return Err(LockError::Held { home, pid: text.trim().parse().ok() });
+                return Err(LockError::Held {
+                    home,
+                    pid: text.trim().parse().ok(),
+                });
             }
             Err(e) => return Err(fail(e.into())),
         }
@@ -76,7 +87,9 @@ mod tests {
         let path = dir.path().join("lock");
         let lock = Lock::take(&path).unwrap();
         let error = Lock::take(&path).unwrap_err();
-        assert!(matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id()));
+        assert!(
+            matches!(error, LockError::Held { pid: Some(pid), .. } if pid == std::process::id())
+        );
         assert!(error.to_string().contains("another syncd"), "{error}");
         drop(lock);
         Lock::take(&path).unwrap();

@@ -5,7 +5,9 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::config::Settings;
 
@@ -27,17 +29,35 @@ impl LogControl {
 pub fn start(settings: &Settings) -> LogControl {
     let (filter, handle) = reload::Layer::new(filter(settings.log.as_deref()));
     let stderr = std::io::stderr;
-    let plain = (!settings.log_json)
-        .then(|| fmt::layer().with_writer(stderr).with_target(false).with_ansi(stderr().is_terminal()));
-    let json = settings.log_json.then(|| fmt::layer().json().with_writer(stderr));
-    let started = tracing_subscriber::registry().with(filter).with(plain).with(json).try_init();
+    let plain = (!settings.log_json).then(|| {
+        fmt::layer()
+            .with_writer(stderr)
+            .with_target(false)
+            .with_ansi(stderr().is_terminal())
+    });
+    let json = settings
+        .log_json
+        .then(|| fmt::layer().json().with_writer(stderr));
+    let started = tracing_subscriber::registry()
+        .with(filter)
+        .with(plain)
+        .with(json)
+        .try_init();
     LogControl(started.is_ok().then_some(handle))
 }
 
 fn filter(level: Option<&str>) -> EnvFilter {
-    let told = level.map(str::to_owned).or_else(|| std::env::var("RUST_LOG").ok());
-    let told = told.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| "info".to_owned());
+    let told = level
+        .map(str::to_owned)
+        .or_else(|| std::env::var("RUST_LOG").ok());
+    let told = told
+        .filter(|text| !text.trim().is_empty())
+        .unwrap_or_else(|| "info".to_owned());
     // The store's own chatter tells people nothing.
-    let quiet = if told.contains('=') { told } else { format!("{told},sled=warn,pagecache=warn") };
+    let quiet = if told.contains('=') {
+        told
+    } else {
+        format!("{told},sled=warn,pagecache=warn")
+    };
     EnvFilter::builder().parse_lossy(quiet)
 }

@@ -47,7 +47,10 @@ impl Policy {
     /// For what the daemon can do without, such as a discovery mechanism.
     #[must_use]
     pub const fn optional() -> Self {
-        Self { patience: Patience::GiveUp, ..Self::vital() }
+        Self {
+            patience: Patience::GiveUp,
+            ..Self::vital()
+        }
     }
 
     /// For what must come back: folders, the listener, the control server.
@@ -128,7 +131,10 @@ impl History {
         }
         self.streak = self.streak.saturating_add(1);
         self.failures.push_back(now);
-        while self.failures.front().is_some_and(|at| *at + policy.window < now)
+        while self
+            .failures
+            .front()
+            .is_some_and(|at| *at + policy.window < now)
             || self.failures.len() > policy.max_failures as usize
         {
             self.failures.pop_front();
@@ -137,8 +143,14 @@ impl History {
         if failing && policy.patience == Patience::GiveUp {
             return Decision::GiveUp;
         }
-        let doubled = policy.first_pause.saturating_mul(1 << (self.streak - 1).min(20));
-        let pause = if failing { policy.longest_pause } else { doubled.min(policy.longest_pause) };
+        let doubled = policy
+            .first_pause
+            .saturating_mul(1 << (self.streak - 1).min(20));
+        let pause = if failing {
+            policy.longest_pause
+        } else {
+            doubled.min(policy.longest_pause)
+        };
         Decision::StartAfter { pause, failing }
     }
 }
@@ -176,17 +188,29 @@ mod tests {
     #[test]
     fn pauses_double_and_an_optional_part_is_given_up() {
         let decisions = fail(&Policy::optional(), Duration::ZERO, 8);
-        assert_eq!(pauses(&decisions), [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 0]);
+        assert_eq!(
+            pauses(&decisions),
+            [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 0]
+        );
         assert_eq!(decisions[7], Decision::GiveUp);
     }
 
     #[test]
     fn a_vital_part_is_tried_for_ever_and_shown_as_failed() {
         let decisions = fail(&Policy::vital(), Duration::ZERO, 100);
-        assert!(matches!(decisions[6], Decision::StartAfter { failing: false, .. }));
+        assert!(matches!(
+            decisions[6],
+            Decision::StartAfter { failing: false, .. }
+        ));
         for decision in &decisions[7..] {
             let slow = Policy::vital().longest_pause;
-            assert_eq!(*decision, Decision::StartAfter { pause: slow, failing: true });
+            assert_eq!(
+                *decision,
+                Decision::StartAfter {
+                    pause: slow,
+                    failing: true
+                }
+            );
         }
     }
 
@@ -196,7 +220,11 @@ mod tests {
         assert_eq!(pauses(&decisions), [200, 200, 200]);
         // Rare failures never add up.
         let decisions = fail(&Policy::optional(), 120 * SEC, 50);
-        assert!(decisions.iter().all(|d| matches!(d, Decision::StartAfter { failing: false, .. })));
+        assert!(
+            decisions
+                .iter()
+                .all(|d| matches!(d, Decision::StartAfter { failing: false, .. }))
+        );
         // Many within the window do, even with good minutes between them.
         assert!(fail(&Policy::optional(), 61 * SEC, 50).contains(&Decision::GiveUp));
     }
@@ -204,11 +232,23 @@ mod tests {
     #[test]
     fn an_end_in_good_order_counts_as_the_policy_says() {
         let mut history = History::default();
-        let transient = Policy { restart: Restart::Transient, ..Policy::vital() };
-        let never = Policy { restart: Restart::Never, ..Policy::vital() };
+        let transient = Policy {
+            restart: Restart::Transient,
+            ..Policy::vital()
+        };
+        let never = Policy {
+            restart: Restart::Never,
+            ..Policy::vital()
+        };
         assert_eq!(history.down(&transient, &Down::Done, SEC), Decision::Leave);
-        assert!(matches!(history.down(&transient, &Down::Died, SEC), Decision::StartAfter { .. }));
-        assert_eq!(history.down(&never, &Down::Failed("x".into()), SEC), Decision::Leave);
+        assert!(matches!(
+            history.down(&transient, &Down::Died, SEC),
+            Decision::StartAfter { .. }
+        ));
+        assert_eq!(
+            history.down(&never, &Down::Failed("x".into()), SEC),
+            Decision::Leave
+        );
         assert!(matches!(
             history.down(&Policy::vital(), &Down::Done, SEC),
             Decision::StartAfter { .. }

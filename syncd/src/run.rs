@@ -96,9 +96,13 @@ pub enum RunError {
 
 fn bind_hint(error: &BindError) -> &'static str {
     match error {
-        BindError::InUse(_) => "stop the other program, or use another port with --listen (0 takes any free one)",
+        BindError::InUse(_) => {
+            "stop the other program, or use another port with --listen (0 takes any free one)"
+        }
         BindError::Permission(_) => "use a port above 1023 with --listen",
-        BindError::NotOurs(_) | BindError::NoInterface(_) => "`ip address` shows what this machine has",
+        BindError::NotOurs(_) | BindError::NoInterface(_) => {
+            "`ip address` shows what this machine has"
+        }
         _ => "--listen and --bind choose another place",
     }
 }
@@ -109,7 +113,11 @@ fn bind_hint(error: &BindError) -> &'static str {
 /// # Errors
 ///
 /// When it can't start. Once it is up, nothing but a stop ends it.
-pub fn run(start: Start, stop: CancellationToken, ready: Option<oneshot::Sender<Ready>>) -> Result<(), RunError> {
+pub fn run(
+    start: Start,
+    stop: CancellationToken,
+    ready: Option<oneshot::Sender<Ready>>,
+) -> Result<(), RunError> {
     let home = Home::open(&Home::locate(start.home.as_deref())?)?;
     let lock = Lock::take(&home.lock())?;
     let settings = Settings::from(start.options.clone().over(Options::read(&home.config())?));
@@ -124,7 +132,10 @@ pub fn run(start: Start, stop: CancellationToken, ready: Option<oneshot::Sender<
         .thread_name("syncd-net")
         .enable_all()
         .build()
-        .map_err(|source| RunError::System { doing: "starting threads", source })?;
+        .map_err(|source| RunError::System {
+            doing: "starting threads",
+            source,
+        })?;
     let system = System::with_tokio_rt(|| runtime);
     let result = system.block_on(serve(start, home, settings, stop, ready));
     System::current().stop();
@@ -141,7 +152,11 @@ async fn serve(
     stop: CancellationToken,
     ready: Option<oneshot::Sender<Ready>>,
 ) -> Result<(), RunError> {
-    let log = if start.foreground { log::start(&settings) } else { Default::default() };
+    let log = if start.foreground {
+        log::start(&settings)
+    } else {
+        Default::default()
+    };
     let device = DeviceIdentity::load_or_create(&home.identity(), unix_ns())?;
     let sockets = wiring::open_port(&settings, settings.listen.port)?;
     let control_socket = ControlSocket::bind(&home.socket()).await?;
@@ -153,12 +168,28 @@ async fn serve(
     let board = Board::default();
     let root = Root::new(board.clone()).start();
     let secret = zeroize::Zeroizing::new(*device.secret());
-    let wires = Arc::new(Wires::new(home, root, board, log, Clock::start(), boot_nonce, secret, settings));
-    let port = sockets.first().and_then(|s| s.local_addr().ok()).map_or(0, |addr| addr.port());
+    let wires = Arc::new(Wires::new(
+        home,
+        root,
+        board,
+        log,
+        Clock::start(),
+        boot_nonce,
+        secret,
+        settings,
+    ));
+    let port = sockets
+        .first()
+        .and_then(|s| s.local_addr().ok())
+        .map_or(0, |addr| addr.port());
     wires.port.store(port, Ordering::Relaxed);
     let house = House::load(Arc::clone(&wires), start.options)?;
     let house = Arc::new(Mutex::new(house));
-    let daemon = Daemon { wires: Arc::clone(&wires), house: Arc::clone(&house), stop: stop.clone() };
+    let daemon = Daemon {
+        wires: Arc::clone(&wires),
+        house: Arc::clone(&house),
+        stop: stop.clone(),
+    };
 
     let root = &wires.root;
     wiring::add(root, wiring::peers(&wires));
@@ -170,13 +201,22 @@ async fn serve(
     house.lock().await.start_folders();
     let control: Arc<dyn Control> = Arc::new(daemon.clone());
     let serving = CancellationToken::new();
-    wiring::add(root, wiring::control(&wires, control_socket, control, serving));
+    wiring::add(
+        root,
+        wiring::control(&wires, control_socket, control, serving),
+    );
     if start.foreground {
-        shutdown::watch_signals(stop.clone(), house)
-            .map_err(|source| RunError::System { doing: "listening for signals", source })?;
+        shutdown::watch_signals(stop.clone(), house).map_err(|source| RunError::System {
+            doing: "listening for signals",
+            source,
+        })?;
     }
     info!(version = env!("CARGO_PKG_VERSION"), device = %wires.device_id(), port, home = %wires.home.path().display(), "running");
-    wires.events.push(EventType::Started, None, json!({ "version": env!("CARGO_PKG_VERSION") }));
+    wires.events.push(
+        EventType::Started,
+        None,
+        json!({ "version": env!("CARGO_PKG_VERSION") }),
+    );
 
     // So that the line about how to be found knows what runs.
     let _ = wires.root.send(Settled).await;
@@ -187,7 +227,10 @@ async fn serve(
     if begun.is_ok() {
         if let Some(ready) = ready {
             // Whoever waited may have gone.
-            let _ = ready.send(Ready { port, socket: wires.home.socket() });
+            let _ = ready.send(Ready {
+                port,
+                socket: wires.home.socket(),
+            });
         }
         stop.cancelled().await;
     }
@@ -202,20 +245,32 @@ async fn begin_folder(
     secret: Option<Secret>,
     say: bool,
 ) -> Result<(), RunError> {
-    let path = std::path::absolute(&path)
-        .map_err(|source| RunError::System { doing: "finding the folder's directory", source })?;
+    let path = std::path::absolute(&path).map_err(|source| RunError::System {
+        doing: "finding the folder's directory",
+        source,
+    })?;
     let given = secret.is_some();
-    let known = daemon.wires.find(&FolderRef::Path(path.to_string_lossy().into_owned())).ok();
+    let known = daemon
+        .wires
+        .find(&FolderRef::Path(path.to_string_lossy().into_owned()))
+        .ok();
     let (folder, made) = match known {
         Some((_, entry)) => {
-            let other = secret
-                .is_some_and(|s| FolderKeys::derive(&s).folder_id() != entry.member.keys().folder_id());
+            let other = secret.is_some_and(|s| {
+                FolderKeys::derive(&s).folder_id() != entry.member.keys().folder_id()
+            });
             if other {
                 return Err(ApiError::new(
                     ErrorKind::Conflict,
-                    format!("{} is the folder `{}` already, with another secret", path.display(), entry.name),
+                    format!(
+                        "{} is the folder `{}` already, with another secret",
+                        path.display(),
+                        entry.name
+                    ),
                 )
-                .with_hint("leave --secret out, choose another directory, or remove that folder first")
+                .with_hint(
+                    "leave --secret out, choose another directory, or remove that folder first",
+                )
                 .into());
             }
             let name = FolderRef::Name(entry.name);
@@ -224,9 +279,17 @@ async fn begin_folder(
             (folder, Some(shown.secret))
         }
         None => {
-            let last = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let last = path
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
             check_name(&last)?;
-            let new = NewFolder { path, secret, name: None, known_hosts: Vec::new() };
+            let new = NewFolder {
+                path,
+                secret,
+                name: None,
+                known_hosts: Vec::new(),
+            };
             let AddedFolder { folder, secret } = daemon.add_with_directory(new).await?;
             (folder, secret)
         }

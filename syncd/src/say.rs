@@ -33,7 +33,9 @@ pub(crate) async fn how_found(wires: &Wires, folder: &Folder) -> String {
         ways.push(format!("by asking {}", hosts.join(", ")));
     }
     let port = wires.port.load(std::sync::atomic::Ordering::Relaxed);
-    ways.push(format!("by devices that know its address (TCP port {port}, `--known-host HOST:{port}` there)"));
+    ways.push(format!(
+        "by devices that know its address (TCP port {port}, `--known-host HOST:{port}` there)"
+    ));
     format!("`{}` can be found {}.", folder.name, ways.join("; "))
 }
 
@@ -44,15 +46,38 @@ pub(crate) fn print(folder: &Folder, secret: Option<&SecretText>, found: &str) -
     if let Some(secret) = secret.filter(|_| terminal) {
         writeln!(out, "{}", secret.reveal())?;
         writeln!(out)?;
-        writeln!(out, "Above is the secret of `{}` ({}, {}).", folder.name, folder.path, folder.level)?;
-        writeln!(out, "Whoever has it can read the folder{}.", if folder.level.can_write() { " and change it" } else { "" })?;
-        writeln!(out, "On the next machine type this line, and the secret when it asks:")?;
+        writeln!(
+            out,
+            "Above is the secret of `{}` ({}, {}).",
+            folder.name, folder.path, folder.level
+        )?;
+        writeln!(
+            out,
+            "Whoever has it can read the folder{}.",
+            if folder.level.can_write() {
+                " and change it"
+            } else {
+                ""
+            }
+        )?;
+        writeln!(
+            out,
+            "On the next machine type this line, and the secret when it asks:"
+        )?;
         writeln!(out)?;
         writeln!(out, "    syncd run --folder ~/Sync --secret -")?;
         writeln!(out)?;
     } else {
-        writeln!(out, "Folder `{}` ({}, {}).", folder.name, folder.path, folder.level)?;
-        writeln!(out, "`syncctl secret show '{}'` shows its secret.", folder.name)?;
+        writeln!(
+            out,
+            "Folder `{}` ({}, {}).",
+            folder.name, folder.path, folder.level
+        )?;
+        writeln!(
+            out,
+            "`syncctl secret show '{}'` shows its secret.",
+            folder.name
+        )?;
     }
     writeln!(out, "{found}")?;
     out.flush()

@@ -27,7 +27,10 @@ const DEADLINE: Duration = Duration::from_secs(9);
 const GOODBYES: Duration = Duration::from_secs(3);
 
 /// Listens for SIGINT, SIGTERM and SIGHUP until the daemon has ended.
-pub(crate) fn watch_signals(stop: CancellationToken, house: Arc<Mutex<House>>) -> std::io::Result<()> {
+pub(crate) fn watch_signals(
+    stop: CancellationToken,
+    house: Arc<Mutex<House>>,
+) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -74,7 +77,10 @@ pub(crate) async fn stop_all(wires: &Arc<Wires>) {
         let wires = Arc::clone(wires);
         ending.spawn(async move { end_part(&wires, part::folder(&tag)).await });
     }
-    let closed = timeout_at(deadline, async { while ending.join_next().await.is_some() {} }).await;
+    let closed = timeout_at(deadline, async {
+        while ending.join_next().await.is_some() {}
+    })
+    .await;
     if closed.is_err() {
         warn!("a folder was slow to close; its index is repaired at the next start if need be");
     }

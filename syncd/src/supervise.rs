@@ -39,7 +39,9 @@ pub struct ChildSpec {
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildSpec").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ChildSpec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +64,11 @@ impl Reporter {
         if !std::mem::replace(&mut self.told, true)
             && let Some(root) = self.root.upgrade()
         {
-            root.do_send(ChildDown { name: self.name.clone(), generation: self.generation, down });
+            root.do_send(ChildDown {
+                name: self.name.clone(),
+                generation: self.generation,
+                down,
+            });
         }
     }
 }
@@ -141,19 +147,30 @@ impl Root {
     /// A root without parts.
     #[must_use]
     pub fn new(board: Board) -> Self {
-        Self { board, epoch: Instant::now(), children: BTreeMap::new(), generations: 0 }
+        Self {
+            board,
+            epoch: Instant::now(),
+            children: BTreeMap::new(),
+            generations: 0,
+        }
     }
 
     fn start_child(&mut self, name: &str, ctx: &mut Context<Self>) {
         let now = self.epoch.elapsed();
-        let Some(child) = self.children.get_mut(name) else { return };
+        let Some(child) = self.children.get_mut(name) else {
+            return;
+        };
         self.generations += 1;
         child.generation = self.generations;
         child.timer = None;
         child.history.started(now);
         let root = ctx.address().downgrade();
-        let reporter =
-            Reporter { root, name: name.to_owned(), generation: child.generation, told: false };
+        let reporter = Reporter {
+            root,
+            name: name.to_owned(),
+            generation: child.generation,
+            told: false,
+        };
         match (child.spec.factory)(reporter) {
             Ok(stop) => {
                 child.stop = Some(stop);
@@ -167,7 +184,9 @@ impl Root {
 
     fn went_down(&mut self, name: &str, down: Down, ctx: &mut Context<Self>) {
         let now = self.epoch.elapsed();
-        let Some(child) = self.children.get_mut(name) else { return };
+        let Some(child) = self.children.get_mut(name) else {
+            return;
+        };
         child.stop = None;
         child.generation = 0;
         if let Some(waiting) = child.stopping.take() {
@@ -193,13 +212,20 @@ impl Root {
             Decision::StartAfter { pause, failing } => {
                 warn!(part = name, %reason, ?pause, "went down and will be started again");
                 let until = Instant::now() + pause;
-                self.board.set(name, Some(ChildState::Waiting { reason, until, failing }));
+                self.board.set(
+                    name,
+                    Some(ChildState::Waiting {
+                        reason,
+                        until,
+                        failing,
+                    }),
+                );
                 let again = name.to_owned();
-                child.timer = Some(ctx.run_later(pause, move |root, ctx| root.start_child(&again, ctx)));
+                child.timer =
+                    Some(ctx.run_later(pause, move |root, ctx| root.start_child(&again, ctx)));
             }
         }
     }
-
 }
 
 impl fmt::Debug for Root {
@@ -297,7 +323,10 @@ impl Handler<ChildDown> for Root {
     type Result = ();
 
     fn handle(&mut self, report: ChildDown, ctx: &mut Self::Context) {
-        let current = self.children.get(&report.name).map(|child| child.generation);
+        let current = self
+            .children
+            .get(&report.name)
+            .map(|child| child.generation);
         if current == Some(report.generation) {
             self.went_down(&report.name, report.down, ctx);
         }
@@ -360,14 +389,28 @@ mod tests {
             sender.send(part.clone()).unwrap();
             Ok(Box::new(move || part.do_send(Tell::Stop)))
         });
-        let policy = Policy { first_pause: Duration::from_millis(1), ..Policy::vital() };
-        root.send(AddChild(ChildSpec { name: "part".into(), policy, factory })).await.unwrap();
+        let policy = Policy {
+            first_pause: Duration::from_millis(1),
+            ..Policy::vital()
+        };
+        root.send(AddChild(ChildSpec {
+            name: "part".into(),
+            policy,
+            factory,
+        }))
+        .await
+        .unwrap();
         parts.recv().await.unwrap().do_send(Tell::Panic);
         let third = parts.recv().await.unwrap();
         assert_eq!(starts.load(Ordering::Relaxed), 3);
         assert_eq!(board.state("part"), Some(ChildState::Running));
         let (done, ended) = oneshot::channel();
-        root.send(EndChild { name: "part".into(), done }).await.unwrap();
+        root.send(EndChild {
+            name: "part".into(),
+            done,
+        })
+        .await
+        .unwrap();
         ended.await.unwrap();
         assert!(!third.connected());
         assert_eq!(board.state("part"), None);

@@ -37,7 +37,9 @@ use sync_core::{
 };
 use sync_discovery::{
     FolderTag,
-    actor::{KnownHostsActor, KnownHostsConfig, LanActor, LanActorConfig, OnStopped, Stop, StopReason},
+    actor::{
+        KnownHostsActor, KnownHostsConfig, LanActor, LanActorConfig, OnStopped, Stop, StopReason,
+    },
     known_hosts::HostPort,
 };
 use sync_net::{
@@ -101,7 +103,11 @@ impl<A: Actor> Slot<A> {
 
     /// The actor, if it is up.
     pub(crate) fn addr(&self) -> Option<Addr<A>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(Addr::connected)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .filter(Addr::connected)
     }
 }
 
@@ -152,7 +158,10 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, from parts that are all there")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "made in one place, from parts that are all there"
+    )]
     pub(crate) fn new(
         home: Home,
         root: Addr<Root>,
@@ -195,7 +204,10 @@ impl Wires {
 
     /// Both clocks.
     pub(crate) fn now(&self) -> Now {
-        Now { mono: self.mono(), unix_ns: unix_ns() }
+        Now {
+            mono: self.mono(),
+            unix_ns: unix_ns(),
+        }
     }
 
     pub(crate) fn next_session(&self) -> SessionId {
@@ -204,16 +216,26 @@ impl Wires {
 
     /// The settings in force.
     pub(crate) fn settings(&self) -> Settings {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn set_settings(&self, settings: Settings) {
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// What this device says to peers.
     pub(crate) fn hello(&self) -> Hello {
-        Hello::new(&self.settings().name, self.boot_nonce, self.port.load(Ordering::Relaxed))
+        Hello::new(
+            &self.settings().name,
+            self.boot_nonce,
+            self.port.load(Ordering::Relaxed),
+        )
     }
 
     /// Settings of all sessions.
@@ -227,12 +249,19 @@ impl Wires {
 
     /// The actor of a folder, if it is up.
     pub(crate) fn folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
-        self.folders().get(&tag).map(|f| f.addr.clone()).filter(Addr::connected)
+        self.folders()
+            .get(&tag)
+            .map(|f| f.addr.clone())
+            .filter(Addr::connected)
     }
 
     /// The actor of a folder, if it can take sessions.
     pub(crate) fn ready_folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
-        self.folders().get(&tag).filter(|f| f.ready).map(|f| f.addr.clone()).filter(Addr::connected)
+        self.folders()
+            .get(&tag)
+            .filter(|f| f.ready)
+            .map(|f| f.addr.clone())
+            .filter(Addr::connected)
     }
 
     fn folders(&self) -> MutexGuard<'_, BTreeMap<FolderTag, FolderAddr>> {
@@ -241,14 +270,21 @@ impl Wires {
 
     /// The addresses that the daemon listens on.
     pub(crate) fn listening(&self) -> Vec<SocketAddr> {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The hosts known for a folder: its own and the daemon's.
     pub(crate) fn hosts_of(&self, entry: &RosterEntry) -> Vec<HostPort> {
         let all = self.settings().known_hosts;
-        let mut hosts: Vec<HostPort> =
-            entry.known_hosts.iter().chain(&all).filter_map(|host| host.parse().ok()).collect();
+        let mut hosts: Vec<HostPort> = entry
+            .known_hosts
+            .iter()
+            .chain(&all)
+            .filter_map(|host| host.parse().ok())
+            .collect();
         hosts.sort();
         hosts.dedup();
         hosts
@@ -265,7 +301,9 @@ impl Wires {
         let fits = |e: &RosterEntry| folder.matches(&e.name, &e.path.to_string_lossy());
         let found = roster.iter().find(|(_, e)| fits(e)).or_else(|| {
             // The path may lead over links.
-            let FolderRef::Path(path) = folder else { return None };
+            let FolderRef::Path(path) = folder else {
+                return None;
+            };
             let path = std::fs::canonicalize(path).ok()?;
             roster.iter().find(|(_, e)| e.path == path)
         });
@@ -277,7 +315,9 @@ impl Wires {
     pub(crate) fn mechanisms(&self) -> Vec<Mechanism> {
         let settings = self.settings();
         let trouble = |part: &str| match self.board.state(part) {
-            Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => Some(reason),
+            Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => {
+                Some(reason)
+            }
             _ => None,
         };
         let lan = match (settings.lan, trouble(part::LAN)) {
@@ -285,7 +325,11 @@ impl Wires {
             (true, Some(reason)) => (false, Some(reason)),
             (true, None) => (true, Some(format!("UDP port {}", settings.lan_port))),
         };
-        let hosts: usize = self.roster().values().map(|entry| self.hosts_of(entry).len()).sum();
+        let hosts: usize = self
+            .roster()
+            .values()
+            .map(|entry| self.hosts_of(entry).len())
+            .sum();
         let known = match trouble(part::KNOWN_HOSTS) {
             Some(reason) => (false, Some(reason)),
             None => (hosts > 0, Some(format!("{hosts} known"))),
@@ -296,7 +340,11 @@ impl Wires {
             None => (true, Some(format!("TCP port {port}"))),
         };
         [("lan", lan), ("known-host", known), ("incoming", incoming)]
-            .map(|(name, (on, detail))| Mechanism { name: name.to_owned(), on, detail })
+            .map(|(name, (on, detail))| Mechanism {
+                name: name.to_owned(),
+                on,
+                detail,
+            })
             .to_vec()
     }
 }
@@ -317,7 +365,11 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
         wires.peers.set(Some(addr.clone()));
         Ok(Box::new(move || addr.do_send(StopPeers)) as _)
     });
-    ChildSpec { name: part::PEERS.to_owned(), policy: Policy::vital(), factory }
+    ChildSpec {
+        name: part::PEERS.to_owned(),
+        policy: Policy::vital(),
+        factory,
+    }
 }
 
 /// Opens the listening sockets as the settings say.
@@ -349,8 +401,15 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
             limits: HandshakeLimits::default(),
             clock: wires.clock,
         };
-        let owner = wires.peers.addr().ok_or("the address book is down")?.recipient();
-        *wires.listening.lock().unwrap_or_else(PoisonError::into_inner) = addrs;
+        let owner = wires
+            .peers
+            .addr()
+            .ok_or("the address book is down")?
+            .recipient();
+        *wires
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = addrs;
         let told = Mutex::new(Some(reporter));
         let on_stop = Box::new(move || {
             if let Ok(mut told) = told.lock()
@@ -362,14 +421,22 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
         let addr = ListenerActor::new(sockets, config, owner, Some(on_stop)).start();
         Ok(Box::new(move || addr.do_send(StopListener)) as _)
     });
-    ChildSpec { name: part::LISTENER.to_owned(), policy: Policy::vital(), factory }
+    ChildSpec {
+        name: part::LISTENER.to_owned(),
+        policy: Policy::vital(),
+        factory,
+    }
 }
 
 /// The beacon on the local network.
 pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
     let wires = Arc::clone(wires);
     let factory = Box::new(move |reporter| {
-        let out = wires.peers.addr().ok_or("the address book is down")?.recipient();
+        let out = wires
+            .peers
+            .addr()
+            .ok_or("the address book is down")?
+            .recipient();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
         let settings = wires.settings();
@@ -379,25 +446,43 @@ pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
         config.bind = settings.bind;
         let roster = wires.roster();
         let announced = roster.iter().filter(|(_, entry)| entry.settings.lan);
-        config.folders = announced.map(|(tag, e)| (*tag, *e.member.keys().lan_key())).collect();
+        config.folders = announced
+            .map(|(tag, e)| (*tag, *e.member.keys().lan_key()))
+            .collect();
         drop(roster);
         config.on_stopped = Some(on_stopped(reporter));
         let addr = LanActor::new(config).start();
         wires.lan.set(Some(addr.clone()));
         Ok(Box::new(move || addr.do_send(Stop)) as _)
     });
-    ChildSpec { name: part::LAN.to_owned(), policy: Policy::optional(), factory }
+    ChildSpec {
+        name: part::LAN.to_owned(),
+        policy: Policy::optional(),
+        factory,
+    }
 }
 
 /// The known hosts.
 pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
     let wires = Arc::clone(wires);
     let factory = Box::new(move |reporter| {
-        let out = wires.peers.addr().ok_or("the address book is down")?.recipient();
-        let roster: Vec<_> = wires.roster().iter().map(|(tag, e)| (*tag, e.clone())).collect();
+        let out = wires
+            .peers
+            .addr()
+            .ok_or("the address book is down")?
+            .recipient();
+        let roster: Vec<_> = wires
+            .roster()
+            .iter()
+            .map(|(tag, e)| (*tag, e.clone()))
+            .collect();
         let of = |(tag, entry): &(FolderTag, RosterEntry)| {
             let tag = *tag;
-            wires.hosts_of(entry).into_iter().map(move |host| (tag, host)).collect::<Vec<_>>()
+            wires
+                .hosts_of(entry)
+                .into_iter()
+                .map(move |host| (tag, host))
+                .collect::<Vec<_>>()
         };
         let config = KnownHostsConfig {
             epoch: wires.epoch,
@@ -409,7 +494,11 @@ pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
         wires.known_hosts.set(Some(addr.clone()));
         Ok(Box::new(move || addr.do_send(Stop)) as _)
     });
-    ChildSpec { name: part::KNOWN_HOSTS.to_owned(), policy: Policy::optional(), factory }
+    ChildSpec {
+        name: part::KNOWN_HOSTS.to_owned(),
+        policy: Policy::optional(),
+        factory,
+    }
 }
 
 /// A folder, on a thread of its own: its engine reads the index, and must not hold up the others.
@@ -418,20 +507,39 @@ pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
     let name = part::folder(&tag);
     let mut arbiter: Option<Arbiter> = None;
     let factory = Box::new(move |reporter: Reporter| {
-        let entry = wires.roster().get(&tag).cloned().ok_or("the folder was removed")?;
+        let entry = wires
+            .roster()
+            .get(&tag)
+            .cloned()
+            .ok_or("the folder was removed")?;
         let arbiter = match arbiter.take().filter(|arbiter| arbiter.alive()) {
             Some(old) => arbiter.insert(old),
-            None => arbiter.insert(Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?),
+            None => arbiter
+                .insert(Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?),
         };
-        let watch = FolderWatch { wires: Arc::clone(&wires), tag, reporter: Some(reporter) };
+        let watch = FolderWatch {
+            wires: Arc::clone(&wires),
+            tag,
+            reporter: Some(reporter),
+        };
         let shared = Arc::clone(&wires);
         let addr = FolderActor::start_in_arbiter(&arbiter.handle(), move |_| {
             FolderActor::new(shared, tag, entry, watch)
         });
-        wires.folders().insert(tag, FolderAddr { addr: addr.clone(), ready: false });
+        wires.folders().insert(
+            tag,
+            FolderAddr {
+                addr: addr.clone(),
+                ready: false,
+            },
+        );
         Ok(Box::new(move || addr.do_send(StopFolder)) as _)
     });
-    ChildSpec { name, policy: Policy::vital(), factory }
+    ChildSpec {
+        name,
+        policy: Policy::vital(),
+        factory,
+    }
 }
 
 /// Tells everybody when a folder's actor is ready for sessions, and when it is down, however that came.
@@ -445,7 +553,9 @@ pub(crate) struct FolderWatch {
 impl FolderWatch {
     /// The folder can take sessions.
     pub(crate) fn ready(&self, addr: Addr<FolderActor>) {
-        self.wires.folders().insert(self.tag, FolderAddr { addr, ready: true });
+        self.wires
+            .folders()
+            .insert(self.tag, FolderAddr { addr, ready: true });
         if let Some(peers) = self.wires.peers.addr() {
             peers.do_send(FolderUp(self.tag));
         }
@@ -524,7 +634,11 @@ pub(crate) fn control(
         });
         Ok(Box::new(move || this.cancel()) as _)
     });
-    ChildSpec { name: part::CONTROL.to_owned(), policy: Policy::vital(), factory }
+    ChildSpec {
+        name: part::CONTROL.to_owned(),
+        policy: Policy::vital(),
+        factory,
+    }
 }
 
 /// Starts a part.

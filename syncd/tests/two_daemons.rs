@@ -1,5 +1,7 @@
 //! Two daemons of one process, each on a home and a runtime of its own, on the loopback interface.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -29,7 +31,10 @@ impl Daemon {
     fn start(home: &Path, folder: &Path, secret: &Secret, known_hosts: Vec<String>) -> Self {
         let options = Options {
             name: Some(home.file_name().unwrap().to_string_lossy().into_owned()),
-            listen: Some(Listen { addr: Some([127, 0, 0, 1].into()), port: 0 }),
+            listen: Some(Listen {
+                addr: Some([127, 0, 0, 1].into()),
+                port: 0,
+            }),
             known_hosts,
             no_lan: Some(true),
             ..Options::default()
@@ -48,7 +53,11 @@ impl Daemon {
         let Ok(ready) = ready.blocking_recv() else {
             panic!("the daemon didn't start: {:?}", thread.join());
         };
-        Self { ready, stop, thread }
+        Self {
+            ready,
+            stop,
+            thread,
+        }
     }
 
     fn end(self) {
@@ -79,7 +88,9 @@ fn a_tree_becomes_the_same_on_both_and_stays_so() {
     let at = |name: &str| dir.path().join(name);
     let (a, b) = (at("a"), at("b"));
     fs::create_dir_all(a.join("sub/empty")).unwrap();
-    let large: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+    let large: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
+        .collect();
     fs::write(a.join("large"), &large).unwrap();
     fs::write(a.join("sub/odd \n name"), b"small").unwrap();
     fs::set_permissions(a.join("sub/odd \n name"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -90,21 +101,32 @@ fn a_tree_becomes_the_same_on_both_and_stays_so() {
     let host = format!("127.0.0.1:{}", one.ready.port);
     let two = Daemon::start(&at("home-b"), &b, &secret, vec![host]);
     wait("the large file", || holds(b.join("large"), &large));
-    wait("the small file", || holds(b.join("sub/odd \n name"), b"small"));
-    wait("the link", || fs::read_link(b.join("link")).is_ok_and(|to| to == Path::new("nowhere")));
+    wait("the small file", || {
+        holds(b.join("sub/odd \n name"), b"small")
+    });
+    wait("the link", || {
+        fs::read_link(b.join("link")).is_ok_and(|to| to == Path::new("nowhere"))
+    });
     wait("the empty directory", || b.join("sub/empty").is_dir());
-    let mode = fs::metadata(b.join("sub/odd \n name")).unwrap().permissions().mode();
+    let mode = fs::metadata(b.join("sub/odd \n name"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o100, 0o100);
     let mtime = |dir: &Path| fs::metadata(dir.join("large")).unwrap().modified().unwrap();
     assert_eq!(mtime(&a), mtime(&b));
 
     // Changes go both ways.
     fs::write(b.join("from b"), b"hello").unwrap();
-    wait("a file of the other side", || holds(a.join("from b"), b"hello"));
+    wait("a file of the other side", || {
+        holds(a.join("from b"), b"hello")
+    });
     fs::write(a.join("from b"), b"hello again").unwrap();
     wait("an edit", || holds(b.join("from b"), b"hello again"));
     fs::remove_file(b.join("link")).unwrap();
-    wait("a deletion", || fs::symlink_metadata(a.join("link")).is_err());
+    wait("a deletion", || {
+        fs::symlink_metadata(a.join("link")).is_err()
+    });
 
     // What happens while one is away is caught up with.
     two.end();
@@ -124,19 +146,39 @@ fn what_is_in_the_way_of_a_start_is_told() {
     let one = Daemon::start(&at("home"), &at("folder"), &secret, Vec::new());
     let again = |home: PathBuf, folder: Option<PathBuf>, port: u16| {
         let options = Options {
-            listen: Some(Listen { addr: Some([127, 0, 0, 1].into()), port }),
+            listen: Some(Listen {
+                addr: Some([127, 0, 0, 1].into()),
+                port,
+            }),
             no_lan: Some(true),
             ..Options::default()
         };
-        let start = Start { home: Some(home), options, folder, ..Start::default() };
-        run(start, CancellationToken::new(), None).unwrap_err().to_string()
+        let start = Start {
+            home: Some(home),
+            options,
+            folder,
+            ..Start::default()
+        };
+        run(start, CancellationToken::new(), None)
+            .unwrap_err()
+            .to_string()
     };
     assert!(again(at("home"), None, 0).contains("another syncd"));
     let taken = again(at("home-2"), None, one.ready.port);
-    assert!(taken.contains("is in use") && taken.contains("--listen"), "{taken}");
+    assert!(
+        taken.contains("is in use") && taken.contains("--listen"),
+        "{taken}"
+    );
     let around = again(at("home-3"), Some(dir.path().to_owned()), 0);
-    assert!(around.contains("contains the daemon's own directory"), "{around}");
-    fs::write(at("home-2").join("config.toml"), "no-lan = true\nlisten = \"x\"\n").unwrap();
+    assert!(
+        around.contains("contains the daemon's own directory"),
+        "{around}"
+    );
+    fs::write(
+        at("home-2").join("config.toml"),
+        "no-lan = true\nlisten = \"x\"\n",
+    )
+    .unwrap();
     let wrong = again(at("home-2"), None, 0);
     assert!(wrong.contains("config.toml:2:10: "), "{wrong}");
     one.end();

@@ -23,7 +23,9 @@ impl FolderActor {
     /// Does all that the engine wants, and sets the timer for its next wish.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
         while let Stage::Open(open) = &mut self.stage {
-            let Some(output) = open.engine.poll_output() else { break };
+            let Some(output) = open.engine.poll_output() else {
+                break;
+            };
             self.effect(output, ctx);
         }
         self.set_timer(ctx);
@@ -32,8 +34,12 @@ impl FolderActor {
     /// One timer at most: set anew only if something is due before it. It may fire early, which does no
     /// harm; a busy folder would otherwise set it with every message.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let Stage::Open(open) = &mut self.stage else { return };
-        let Some(due) = open.engine.next_timeout() else { return };
+        let Stage::Open(open) = &mut self.stage else {
+            return;
+        };
+        let Some(due) = open.engine.next_timeout() else {
+            return;
+        };
         match open.timer {
             Some((armed, _)) if armed <= due => return,
             Some((_, timer)) => {
@@ -41,7 +47,9 @@ impl FolderActor {
             }
             None => {}
         }
-        let wait = due.saturating_sub(self.wires.mono()).max(Duration::from_millis(1));
+        let wait = due
+            .saturating_sub(self.wires.mono())
+            .max(Duration::from_millis(1));
         let timer = ctx.run_later(wait, |actor, ctx| {
             if let Stage::Open(open) = &mut actor.stage {
                 open.timer = None;
@@ -52,12 +60,16 @@ impl FolderActor {
     }
 
     fn effect(&mut self, output: Output, ctx: &mut Context<Self>) {
-        let Stage::Open(open) = &mut self.stage else { return };
+        let Stage::Open(open) = &mut self.stage else {
+            return;
+        };
         let workers = &open.workers;
         // A channel is closed only if its thread has panicked, and that is told by the thread.
         match output {
             Output::Send { session, message } => {
-                let Some(link) = self.sessions.get(&session) else { return };
+                let Some(link) = self.sessions.get(&session) else {
+                    return;
+                };
                 let bytes = message.encode();
                 link.info.count_sent(bytes.len());
                 match link.handle.send_control(bytes) {
@@ -69,8 +81,14 @@ impl FolderActor {
                     }
                 }
             }
-            Output::Serve { session, request, objects } => {
-                let Some(link) = self.sessions.get(&session) else { return };
+            Output::Serve {
+                session,
+                request,
+                objects,
+            } => {
+                let Some(link) = self.sessions.get(&session) else {
+                    return;
+                };
                 if !link.server.serve(request, objects) {
                     warn!(peer = %link.info.peer, "asks for too much at once; the session is closed");
                     link.handle.close(Goodbye::Violation);
@@ -95,14 +113,44 @@ impl FolderActor {
                 drop(workers.store.send(StoreJob::Reserve { counters, seqs }));
             }
             Output::NewReplica => drop(workers.store.send(StoreJob::NewReplica)),
-            Output::CheckTemp { content, size, chunks } => {
-                drop(workers.write.send(WriteJob::Check { content, size, chunks }));
+            Output::CheckTemp {
+                content,
+                size,
+                chunks,
+            } => {
+                drop(workers.write.send(WriteJob::Check {
+                    content,
+                    size,
+                    chunks,
+                }));
             }
-            Output::CopyLocal { content, size, chunks } => {
-                drop(workers.write.send(WriteJob::CopyLocal { content, size, chunks }));
+            Output::CopyLocal {
+                content,
+                size,
+                chunks,
+            } => {
+                drop(workers.write.send(WriteJob::CopyLocal {
+                    content,
+                    size,
+                    chunks,
+                }));
             }
-            Output::Write { content, size, offset, index, hash, bytes } => {
-                drop(workers.write.send(WriteJob::Write { content, size, offset, index, hash, bytes }));
+            Output::Write {
+                content,
+                size,
+                offset,
+                index,
+                hash,
+                bytes,
+            } => {
+                drop(workers.write.send(WriteJob::Write {
+                    content,
+                    size,
+                    offset,
+                    index,
+                    hash,
+                    bytes,
+                }));
             }
             Output::DropTemp { content } => drop(workers.write.send(WriteJob::Drop { content })),
             Output::Event(event) => self.tell(event),
@@ -124,7 +172,10 @@ impl FolderActor {
             Event::RemoteChange { path, what } => (EventType::FileApplied, change(&path, what)),
             Event::Conflict { path, copy } => {
                 info!(folder = %name, %path, %copy, "two edits met; both are kept");
-                (EventType::Conflict, json!({ "path": text(&path), "copy": text(&copy) }))
+                (
+                    EventType::Conflict,
+                    json!({ "path": text(&path), "copy": text(&copy) }),
+                )
             }
             Event::DeletionsHeld { files } => {
                 warn!(folder = %name, files, "deletions wait for `syncctl approve` or `syncctl reject`");
@@ -133,7 +184,10 @@ impl FolderActor {
             Event::ItemFailed { path, reason } => {
                 debug!(folder = %name, %path, reason, "stuck");
                 let kind = report::sort_of(&reason);
-                (EventType::ItemError, json!({ "path": text(&path), "kind": kind, "reason": reason }))
+                (
+                    EventType::ItemError,
+                    json!({ "path": text(&path), "kind": kind, "reason": reason }),
+                )
             }
             Event::State(state) => {
                 let reason = match &self.stage {
@@ -141,7 +195,10 @@ impl FolderActor {
                     _ => None,
                 };
                 debug!(folder = %name, state = state.as_str(), "state");
-                (EventType::FolderState, json!({ "state": state.as_str(), "reason": reason }))
+                (
+                    EventType::FolderState,
+                    json!({ "state": state.as_str(), "reason": reason }),
+                )
             }
         };
         self.wires.events.push(kind, Some(name), data);

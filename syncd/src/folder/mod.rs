@@ -81,7 +81,10 @@ enum Stage {
     /// It is being opened.
     Opening,
     /// The root isn't there.
-    Lost { reason: String, hint: Option<String> },
+    Lost {
+        reason: String,
+        hint: Option<String>,
+    },
     /// It works.
     Open(Box<OpenFolder>),
     /// It is being closed.
@@ -112,9 +115,18 @@ pub(crate) struct FolderActor {
 }
 
 impl FolderActor {
-    pub(crate) fn new(wires: Arc<Wires>, tag: FolderTag, entry: RosterEntry, watch: FolderWatch) -> Self {
+    pub(crate) fn new(
+        wires: Arc<Wires>,
+        tag: FolderTag,
+        entry: RosterEntry,
+        watch: FolderWatch,
+    ) -> Self {
         let id = crate::wiring::hex(&tag.0);
-        let places = Places { identity: wires.home.identity(), index: wires.home.index(&id), id };
+        let places = Places {
+            identity: wires.home.identity(),
+            index: wires.home.index(&id),
+            id,
+        };
         Self {
             wires,
             entry,
@@ -130,14 +142,19 @@ impl FolderActor {
     fn begin_opening(&mut self, before: Option<Closing>, ctx: &mut Context<Self>) {
         self.stage = Stage::Opening;
         let (entry, places, back) = (self.entry.clone(), self.places.clone(), ctx.address());
-        let spawned = std::thread::Builder::new().name("folder-open".into()).spawn(move || {
-            if let Some(before) = before {
-                before.wait();
-            }
-            back.do_send(OpenResult(open::open(&entry, &places).map(Box::new)));
-        });
+        let spawned = std::thread::Builder::new()
+            .name("folder-open".into())
+            .spawn(move || {
+                if let Some(before) = before {
+                    before.wait();
+                }
+                back.do_send(OpenResult(open::open(&entry, &places).map(Box::new)));
+            });
         if let Err(error) = spawned {
-            self.end(Down::Failed(format!("no thread to open the folder: {error}")), ctx);
+            self.end(
+                Down::Failed(format!("no thread to open the folder: {error}")),
+                ctx,
+            );
         }
     }
 
@@ -145,18 +162,40 @@ impl FolderActor {
         for notice in &opened.notices {
             warn!(folder = %self.entry.name, notice, "attention");
             let data = json!({ "path": "", "kind": "index", "reason": notice });
-            self.wires.events.push(EventType::ItemError, Some(&self.entry.name), data);
+            self.wires
+                .events
+                .push(EventType::ItemError, Some(&self.entry.name), data);
         }
         let actor = ctx.address();
-        let Opened { mut config, index, disk, temps, applier, identity, marker, .. } = opened;
+        let Opened {
+            mut config,
+            index,
+            disk,
+            temps,
+            applier,
+            identity,
+            marker,
+            ..
+        } = opened;
         // The user may have changed these while the folder was being opened.
         config.paused = self.entry.paused;
         config.rescan_s = self.entry.settings.rescan;
         applier.set_policy(open::policy(&self.entry));
-        let engine =
-            Engine::new(config.clone(), index.clone(), self.wires.now()).map_err(|e| e.to_string())?;
-        let store = Arc::new(ChunkStore::new(Arc::clone(&disk), index.clone(), Arc::clone(&temps)));
-        let parts = workers::Parts { config, index, disk, temps, applier, marker };
+        let engine = Engine::new(config.clone(), index.clone(), self.wires.now())
+            .map_err(|e| e.to_string())?;
+        let store = Arc::new(ChunkStore::new(
+            Arc::clone(&disk),
+            index.clone(),
+            Arc::clone(&temps),
+        ));
+        let parts = workers::Parts {
+            config,
+            index,
+            disk,
+            temps,
+            applier,
+            marker,
+        };
         let workers = Workers::start(&parts, identity, &actor).map_err(|e| e.to_string())?;
         let mut open = OpenFolder {
             engine,
@@ -183,10 +222,20 @@ impl FolderActor {
         self.watch.not_ready();
         match std::mem::replace(&mut self.stage, Stage::Closing) {
             Stage::Open(open) => {
-                let OpenFolder { engine, workers, watcher, store, readers, .. } = *open;
+                let OpenFolder {
+                    engine,
+                    workers,
+                    watcher,
+                    store,
+                    readers,
+                    ..
+                } = *open;
                 readers.close();
                 drop((engine, watcher));
-                Some(Closing { workers: workers.end(), store })
+                Some(Closing {
+                    workers: workers.end(),
+                    store,
+                })
             }
             _ => None,
         }
@@ -199,7 +248,9 @@ impl FolderActor {
         }
         if let Down::Failed(reason) = &down {
             let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
-            self.wires.events.push(EventType::FolderState, Some(&self.entry.name), data);
+            self.wires
+                .events
+                .push(EventType::FolderState, Some(&self.entry.name), data);
         }
         self.down = Some(down);
         let Some(closing) = self.close() else {
@@ -207,10 +258,12 @@ impl FolderActor {
             return;
         };
         let back = ctx.address();
-        let spawned = std::thread::Builder::new().name("folder-close".into()).spawn(move || {
-            closing.wait();
-            back.do_send(Closed);
-        });
+        let spawned = std::thread::Builder::new()
+            .name("folder-close".into())
+            .spawn(move || {
+                closing.wait();
+                back.do_send(Closed);
+            });
         if spawned.is_err() {
             ctx.stop();
         }
@@ -230,7 +283,9 @@ impl FolderActor {
     }
 
     fn root_found(&mut self, state: RootState, ctx: &mut Context<Self>) {
-        let Stage::Open(open) = &mut self.stage else { return };
+        let Stage::Open(open) = &mut self.stage else {
+            return;
+        };
         match state {
             RootState::Ok => {
                 if std::mem::replace(&mut open.lost, false) {
@@ -263,7 +318,10 @@ impl FolderActor {
         if let Stage::Open(open) = &self.stage {
             let days = self.entry.settings.archive_days;
             // Without an archive nothing new comes into it; what is there goes after a day.
-            let policy = ArchivePolicy { days: days.max(1), ..ArchivePolicy::default() };
+            let policy = ArchivePolicy {
+                days: days.max(1),
+                ..ArchivePolicy::default()
+            };
             let _ = open.workers.apply.send(ApplyJob::Prune(policy));
         }
     }
@@ -274,20 +332,37 @@ impl FolderActor {
                 Ok(status) => {
                     let progress = &open.workers.progress;
                     let scanning = status.state == State::Scanning;
-                    let scan = scanning
-                        .then(|| ScanProgress { entries: progress.files(), bytes: progress.bytes() });
-                    report::open(&self.entry, &status, &self.sessions, scan, open.hint.clone())
+                    let scan = scanning.then(|| ScanProgress {
+                        entries: progress.files(),
+                        bytes: progress.bytes(),
+                    });
+                    report::open(
+                        &self.entry,
+                        &status,
+                        &self.sessions,
+                        scan,
+                        open.hint.clone(),
+                    )
                 }
-                Err(error) => {
-                    report::closed(&self.entry, FolderState::Stopped, Some(error.to_string()), None)
-                }
+                Err(error) => report::closed(
+                    &self.entry,
+                    FolderState::Stopped,
+                    Some(error.to_string()),
+                    None,
+                ),
             },
-            Stage::Lost { reason, hint } => {
-                report::closed(&self.entry, FolderState::Stopped, Some(reason.clone()), hint.clone())
-            }
-            Stage::Opening | Stage::Closing => {
-                report::closed(&self.entry, FolderState::Scanning, Some("it is being opened".into()), None)
-            }
+            Stage::Lost { reason, hint } => report::closed(
+                &self.entry,
+                FolderState::Stopped,
+                Some(reason.clone()),
+                hint.clone(),
+            ),
+            Stage::Opening | Stage::Closing => report::closed(
+                &self.entry,
+                FolderState::Scanning,
+                Some("it is being opened".into()),
+                None,
+            ),
         }
     }
 
@@ -306,8 +381,18 @@ impl FolderActor {
             Some(path) => open.engine.index().entry(&path)?,
             None => None,
         };
-        let stuck = open.engine.errors().into_iter().find(|error| error.path == path);
-        Ok(report::file(&self.entry, path, known.as_ref(), stuck, &self.sessions))
+        let stuck = open
+            .engine
+            .errors()
+            .into_iter()
+            .find(|error| error.path == path);
+        Ok(report::file(
+            &self.entry,
+            path,
+            known.as_ref(),
+            stuck,
+            &self.sessions,
+        ))
     }
 }
 
@@ -384,8 +469,13 @@ impl Handler<OpenResult> for FolderActor {
             Err(OpenFolderError::Root { reason, remedy }) => {
                 warn!(folder = %self.entry.name, reason, "stopped until this is settled");
                 let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
-                self.wires.events.push(EventType::FolderState, Some(&self.entry.name), data);
-                self.stage = Stage::Lost { reason, hint: remedy.map(str::to_owned) };
+                self.wires
+                    .events
+                    .push(EventType::FolderState, Some(&self.entry.name), data);
+                self.stage = Stage::Lost {
+                    reason,
+                    hint: remedy.map(str::to_owned),
+                };
                 ctx.run_later(LOOK_AGAIN, |actor, ctx| {
                     if matches!(actor.stage, Stage::Lost { .. }) {
                         actor.begin_opening(None, ctx);
@@ -437,11 +527,18 @@ impl Handler<Back> for FolderActor {
                 if let Stage::Open(open) = &self.stage
                     && let Some(watcher) = &open.watcher
                 {
-                    paths.into_iter().for_each(|path| watcher.hashing_took(path, took));
+                    paths
+                        .into_iter()
+                        .for_each(|path| watcher.hashing_took(path, took));
                 }
             }
             Back::Died(thread) => {
-                self.end(Down::Failed(format!("the folder's {thread} thread broke off; see the log")), ctx);
+                self.end(
+                    Down::Failed(format!(
+                        "the folder's {thread} thread broke off; see the log"
+                    )),
+                    ctx,
+                );
             }
         }
     }
@@ -493,8 +590,22 @@ impl Handler<PeerUp> for FolderActor {
             ctx.address().downgrade(),
         );
         let (session, peer, level) = (info.session, info.peer, info.level);
-        self.sessions.insert(session, Link { info, handle, server });
-        self.handle_input(Input::PeerUp { session, peer, level }, ctx);
+        self.sessions.insert(
+            session,
+            Link {
+                info,
+                handle,
+                server,
+            },
+        );
+        self.handle_input(
+            Input::PeerUp {
+                session,
+                peer,
+                level,
+            },
+            ctx,
+        );
     }
 }
 
@@ -556,10 +667,20 @@ impl Handler<FromPeer> for FolderActor {
             return;
         }
         match received {
-            Received::Message(message) => self.handle_input(Input::Message { session, message }, ctx),
+            Received::Message(message) => {
+                self.handle_input(Input::Message { session, message }, ctx)
+            }
             Received::Objects(objects) => {
                 for (request, index, object) in objects {
-                    self.handle_input(Input::Object { session, request, index, object }, ctx);
+                    self.handle_input(
+                        Input::Object {
+                            session,
+                            request,
+                            index,
+                            object,
+                        },
+                        ctx,
+                    );
                 }
             }
         }
@@ -633,7 +754,10 @@ impl Handler<FolderAsk> for FolderActor {
                     // These are fixed when the folder is opened.
                     Stage::Open(_) if anew => self.reopen(ctx),
                     Stage::Open(open) => {
-                        let _ = open.workers.apply.send(ApplyJob::Policy(open::policy(&self.entry)));
+                        let _ = open
+                            .workers
+                            .apply
+                            .send(ApplyJob::Policy(open::policy(&self.entry)));
                     }
                     _ => {}
                 }

@@ -82,7 +82,10 @@ pub(super) struct Places {
 
 /// What the user chose, for the applier.
 pub(super) fn policy(entry: &RosterEntry) -> ApplyPolicy {
-    ApplyPolicy { archive: entry.settings.archive_days > 0, min_free: entry.settings.min_free }
+    ApplyPolicy {
+        archive: entry.settings.archive_days > 0,
+        min_free: entry.settings.min_free,
+    }
 }
 
 /// Opens the folder.
@@ -93,14 +96,21 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
     let (mut identity, reserved, came) = FolderIdentity::open(&places.identity, &keys.folder_id())?;
     let marker = Marker(*identity.root_marker());
     if came == Came::New && Marker::read(&*disk).is_ok_and(|found| found.is_none()) {
-        marker.create(&*disk).map_err(io_at("making the folder's mark .sync/id"))?;
+        marker
+            .create(&*disk)
+            .map_err(io_at("making the folder's mark .sync/id"))?;
     }
     if let Came::Replaced { reason, .. } = &came {
-        notices.push(format!("the identity file was damaged ({reason}); a new replica begins"));
+        notices.push(format!(
+            "the identity file was damaged ({reason}); a new replica begins"
+        ));
     }
     let state = check_root(&*disk, &marker);
     if let Some(reason) = state.reason() {
-        return Err(OpenFolderError::Root { reason, remedy: state.remedy() });
+        return Err(OpenFolderError::Root {
+            reason,
+            remedy: state.remedy(),
+        });
     }
     let (index, reserved) = open_index(places, &mut identity, reserved, &mut notices)?;
     let numbering = random_number().map_err(io_at("drawing a random number"))?;
@@ -114,10 +124,14 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
         chunk_seed,
         policy(entry),
     ));
-    let recovered = applier.recover().map_err(io_at("settling what the last run left in .sync/tmp"))?;
+    let recovered = applier
+        .recover()
+        .map_err(io_at("settling what the last run left in .sync/tmp"))?;
     if !recovered.put_back.is_empty() || !recovered.settled.is_empty() || recovered.left > 0 {
         info!(
-            put_back = recovered.put_back.len(), settled = recovered.settled.len(), left = recovered.left,
+            put_back = recovered.put_back.len(),
+            settled = recovered.settled.len(),
+            left = recovered.left,
             "what the last run left behind was settled"
         );
     }
@@ -132,7 +146,16 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
         paused: entry.paused,
         keys,
     };
-    Ok(Opened { config, disk, marker, index, temps, applier, identity, notices })
+    Ok(Opened {
+        config,
+        disk,
+        marker,
+        index,
+        temps,
+        applier,
+        identity,
+        notices,
+    })
 }
 
 fn open_root(path: &Path) -> Result<Arc<RootDisk>, OpenFolderError> {
@@ -145,7 +168,10 @@ fn open_root(path: &Path) -> Result<Arc<RootDisk>, OpenFolderError> {
                 _ => RootState::Unreadable(e.to_string()),
             };
             let reason = state.reason().unwrap_or_default();
-            Err(OpenFolderError::Root { reason, remedy: state.remedy() })
+            Err(OpenFolderError::Root {
+                reason,
+                remedy: state.remedy(),
+            })
         }
     }
 }
@@ -157,7 +183,8 @@ fn open_index(
     reserved: Reserved,
     notices: &mut Vec<String>,
 ) -> Result<(SledIndex, Reserved), OpenFolderError> {
-    let mark = RunMark::read(&places.identity, &places.id).map_err(io_at("reading the run mark"))?;
+    let mark =
+        RunMark::read(&places.identity, &places.id).map_err(io_at("reading the run mark"))?;
     let (mut index, found) = SledIndex::open(&places.index, Options::default())?;
     let mut anew = false;
     match &found {
@@ -177,7 +204,8 @@ fn open_index(
             if !RunMark::fits(mark, index.generation()?) {
                 anew = true;
                 drop(index);
-                let aside = set_aside(&places.index).map_err(io_at("moving the old index aside"))?;
+                let aside =
+                    set_aside(&places.index).map_err(io_at("moving the old index aside"))?;
                 notices.push(format!(
                     "the index and the identity don't belong together, so one of them was restored from a \
                      backup; the index lies at {} now and is rebuilt from the files",
@@ -233,25 +261,41 @@ pub(crate) fn forget(home: &crate::home::Home, id: &str, with_identity: bool) ->
 /// Takes the mark away from a folder's root, so that it may become a folder anew. Files and archive stay.
 pub(crate) fn unmark(path: &Path) -> io::Result<()> {
     match fs::remove_file(path.join(".sync").join("id")) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::NotADirectory => Err(e),
+        Err(e)
+            if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::NotADirectory =>
+        {
+            Err(e)
+        }
         _ => Ok(()),
     }
 }
 
 /// Gives a root a fresh mark, because its user says that it is the right one.
-pub(crate) fn adopt(path: &Path, home: &crate::home::Home, keys: &FolderKeys) -> Result<(), String> {
+pub(crate) fn adopt(
+    path: &Path,
+    home: &crate::home::Home,
+    keys: &FolderKeys,
+) -> Result<(), String> {
     let disk = RootDisk::open(path).map_err(|e| e.to_string())?;
     let (mut identity, ..) =
         FolderIdentity::open(&home.identity(), &keys.folder_id()).map_err(|e| e.to_string())?;
     let marker = Marker(identity.fresh_root_marker().map_err(|e| e.to_string())?);
-    if disk.stat(Place::Own("id")).map_err(|e| e.to_string())?.is_some() {
+    if disk
+        .stat(Place::Own("id"))
+        .map_err(|e| e.to_string())?
+        .is_some()
+    {
         disk.unlink(Place::Own("id")).map_err(|e| e.to_string())?;
     }
     marker.create(&disk).map_err(|e| e.to_string())
 }
 
 /// Whether a root bears the mark of this folder.
-pub(crate) fn bears_mark(path: &Path, home: &crate::home::Home, keys: &FolderKeys) -> Result<(), String> {
+pub(crate) fn bears_mark(
+    path: &Path,
+    home: &crate::home::Home,
+    keys: &FolderKeys,
+) -> Result<(), String> {
     let disk = RootDisk::open(path).map_err(|e| e.to_string())?;
     let (identity, ..) =
         FolderIdentity::open(&home.identity(), &keys.folder_id()).map_err(|e| e.to_string())?;

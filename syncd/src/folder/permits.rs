@@ -19,14 +19,21 @@ pub(crate) struct Permit(Arc<Shared>);
 
 impl Permits {
     pub(super) fn new(count: usize) -> Self {
-        Self(Arc::new(Shared { free: Mutex::new(count), given_back: Condvar::new() }))
+        Self(Arc::new(Shared {
+            free: Mutex::new(count),
+            given_back: Condvar::new(),
+        }))
     }
 
     /// Waits for a permit. Blocks: for threads only.
     pub(super) fn take(&self) -> Permit {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         while *free == 0 {
-            free = self.0.given_back.wait(free).unwrap_or_else(PoisonError::into_inner);
+            free = self
+                .0
+                .given_back
+                .wait(free)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
         Permit(Arc::clone(&self.0))

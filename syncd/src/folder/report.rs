@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sync_core::{
     control::{
-        Counts, Dot, ErrorItem, FileInfo, FileState, Folder, FolderState, Held, Holder, Need, Peer, ScanProgress,
-        VersionInfo, path_text,
+        Counts, Dot, ErrorItem, FileInfo, FileState, Folder, FolderState, Held, Holder, Need, Peer,
+        ScanProgress, VersionInfo, path_text,
     },
     engine::{FolderStatus, ItemError, State},
     entry::{Entry, Kind},
@@ -22,12 +22,21 @@ use super::Link;
 use crate::wiring::RosterEntry;
 
 /// A folder that isn't open: nothing is known but its entry in the list.
-pub(crate) fn closed(entry: &RosterEntry, state: FolderState, reason: Option<String>, hint: Option<String>) -> Folder {
+pub(crate) fn closed(
+    entry: &RosterEntry,
+    state: FolderState,
+    reason: Option<String>,
+    hint: Option<String>,
+) -> Folder {
     Folder {
         name: entry.name.clone(),
         path: entry.path.to_string_lossy().into_owned(),
         level: entry.member.keys().level(),
-        state: if entry.paused && state == FolderState::Scanning { FolderState::Paused } else { state },
+        state: if entry.paused && state == FolderState::Scanning {
+            FolderState::Paused
+        } else {
+            state
+        },
         reason,
         hint,
         connected: 0,
@@ -57,7 +66,9 @@ pub(super) fn open(
     let mut peers: BTreeMap<PeerKey, Peer> = BTreeMap::new();
     let mut rates = sync_core::control::Rates::default();
     for peer in &status.peers {
-        let Some(link) = sessions.get(&peer.session) else { continue };
+        let Some(link) = sessions.get(&peer.session) else {
+            continue;
+        };
         let line = link.info.report(peer.in_sync);
         rates.up += line.rates.up;
         rates.down += line.rates.down;
@@ -91,21 +102,32 @@ pub(super) fn open(
         hint,
         connected: u32::try_from(peers.len()).unwrap_or(u32::MAX),
         global: counts(status.totals.global),
-        need: Need { files: need.files, bytes: need.bytes, deletes: need.deletes },
+        need: Need {
+            files: need.files,
+            bytes: need.bytes,
+            deletes: need.deletes,
+        },
         peers: peers.into_values().collect(),
         conflicts: status.conflicts,
         errors: status.errors,
         local_edits: status.local_edits,
         rates,
         scan,
-        held: (status.held > 0).then_some(Held { deletes: status.held, of: local.files + status.held }),
+        held: (status.held > 0).then_some(Held {
+            deletes: status.held,
+            of: local.files + status.held,
+        }),
         local,
         ..closed(entry, state, None, None)
     }
 }
 
 fn counts(count: Count) -> Counts {
-    Counts { files: count.files, dirs: count.dirs, bytes: count.bytes }
+    Counts {
+        files: count.files,
+        dirs: count.dirs,
+        bytes: count.bytes,
+    }
 }
 
 /// What is stuck, what is tried next first.
@@ -116,7 +138,14 @@ pub(super) fn errors(name: &str, items: Vec<ItemError>) -> Vec<ErrorItem> {
     let one = |item: ItemError| {
         let (path, path_hex) = path_text(&item.path);
         let kind = sort_of(&item.reason).to_owned();
-        ErrorItem { folder: name.to_owned(), path, path_hex, kind, reason: item.reason, next_try_s: item.next_try_s }
+        ErrorItem {
+            folder: name.to_owned(),
+            path,
+            path_hex,
+            kind,
+            reason: item.reason,
+            next_try_s: item.next_try_s,
+        }
     };
     items.into_iter().take(MOST).map(one).collect()
 }
@@ -133,7 +162,10 @@ pub(super) fn sort_of(reason: &str) -> &'static str {
         ("component", "name"),
         ("read-only", "read-only"),
     ];
-    words.iter().find(|(word, _)| reason.contains(word)).map_or("other", |(_, kind)| kind)
+    words
+        .iter()
+        .find(|(word, _)| reason.contains(word))
+        .map_or("other", |(_, kind)| kind)
 }
 
 /// Why a file is as it is.
@@ -165,7 +197,9 @@ pub(super) fn file(
         progress: None,
         next_try_s: stuck.as_ref().and_then(|s| s.next_try_s),
     };
-    let record = known.and_then(|e| e.announced()).and_then(|raw| open_record(keys, raw));
+    let record = known
+        .and_then(|e| e.announced())
+        .and_then(|raw| open_record(keys, raw));
     if let Some(Record { entry, version, .. }) = &record {
         describe(&mut info, entry, version);
     }
@@ -179,15 +213,18 @@ pub(super) fn file(
         return info;
     };
     info.held = known.holds();
-    let deleted = record.as_ref().is_some_and(|r| r.entry.kind == Kind::Tombstone);
+    let deleted = record
+        .as_ref()
+        .is_some_and(|r| r.entry.kind == Kind::Tombstone);
     if let Some(want) = &known.want {
         info.holders = holders(&want.holders, sessions);
         let nobody = info.holders.iter().all(|h| !h.connected);
         (info.state, info.waits_for) = match want.need {
             None => (FileState::Ignored, None),
-            Some(_) if nobody && !deleted => {
-                (FileState::Waiting, Some("a peer that holds it to be connected".to_owned()))
-            }
+            Some(_) if nobody && !deleted => (
+                FileState::Waiting,
+                Some("a peer that holds it to be connected".to_owned()),
+            ),
             Some(_) => (FileState::Needed, Some("its turn".to_owned())),
         };
     } else if deleted {
@@ -199,7 +236,8 @@ pub(super) fn file(
     }
     if known.flags & flag::LOCAL_EDIT != 0 {
         info.state = FileState::LocalEdit;
-        info.reason = Some("it was changed here, and this device may only read the folder".to_owned());
+        info.reason =
+            Some("it was changed here, and this device may only read the folder".to_owned());
     }
     if known.flags & flag::HELD_BACK != 0 {
         info.state = FileState::Waiting;
@@ -222,7 +260,13 @@ fn describe(info: &mut FileInfo, entry: &Entry, version: &Version) {
     info.size = file.then_some(entry.size);
     info.mtime = (entry.kind != Kind::Dir).then(|| Utc::from_unix_ns(entry.mtime_ns).rfc3339());
     info.executable = file.then_some(entry.mode & 0o100 != 0);
-    info.root = entry.content.map(|c| c.hash.as_bytes().iter().map(|b| format!("{b:02x}")).collect());
+    info.root = entry.content.map(|c| {
+        c.hash
+            .as_bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
+    });
     info.author = Some(version.dot.replica.to_string());
     info.version = Some(VersionInfo {
         replica: version.dot.replica.to_string(),
@@ -230,7 +274,10 @@ fn describe(info: &mut FileInfo, entry: &Entry, version: &Version) {
         vector: version
             .vector
             .iter()
-            .map(|dot| Dot { replica: dot.replica.to_string(), counter: dot.counter })
+            .map(|dot| Dot {
+                replica: dot.replica.to_string(),
+                counter: dot.counter,
+            })
             .collect(),
     });
 }
@@ -247,9 +294,14 @@ fn kind_name(kind: Kind) -> &'static str {
 
 fn holders(tags: &[PeerTag], sessions: &BTreeMap<SessionId, Link>) -> Vec<Holder> {
     let of = |tag: &PeerTag| {
-        let link = sessions.values().find(|link| PeerTag::from(&link.info.peer) == *tag);
+        let link = sessions
+            .values()
+            .find(|link| PeerTag::from(&link.info.peer) == *tag);
         Holder {
-            device: link.map_or_else(|| format!("{:016x}", tag.0), |link| link.info.peer.to_string()),
+            device: link.map_or_else(
+                || format!("{:016x}", tag.0),
+                |link| link.info.peer.to_string(),
+            ),
             name: link.map(|link| link.info.name.clone()).unwrap_or_default(),
             connected: link.is_some(),
         }

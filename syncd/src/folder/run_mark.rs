@@ -20,9 +20,13 @@ pub(super) struct RunMark {
 impl RunMark {
     /// Reads the file of a folder, if there is one. A damaged one fits no index, which is the safe side.
     pub(super) fn read(dir: &Path, id: &str) -> io::Result<Option<Self>> {
-        let Some(bytes) = read_bounded(&dir.join(file_name(id)), 64)? else { return Ok(None) };
+        let Some(bytes) = read_bounded(&dir.join(file_name(id)), 64)? else {
+            return Ok(None);
+        };
         let text = String::from_utf8_lossy(&bytes);
-        let mut numbers = text.split_whitespace().map(|n| u64::from_str_radix(n, 16).unwrap_or(0));
+        let mut numbers = text
+            .split_whitespace()
+            .map(|n| u64::from_str_radix(n, 16).unwrap_or(0));
         let (current, next) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Ok(Some(Self { current, next }))
     }
@@ -31,13 +35,20 @@ impl RunMark {
     pub(super) fn fits(this: Option<Self>, index: Option<Generation>) -> bool {
         match (this, index) {
             (None, None) => true,
-            (Some(this), Some(Generation(mark))) => mark != 0 && (mark == this.current || mark == this.next),
+            (Some(this), Some(Generation(mark))) => {
+                mark != 0 && (mark == this.current || mark == this.next)
+            }
             _ => false,
         }
     }
 
     /// Notes durably that the index will get the mark `next`, while it holds `current` now.
-    pub(super) fn write(dir: &Path, id: &str, current: Option<Generation>, next: Generation) -> io::Result<()> {
+    pub(super) fn write(
+        dir: &Path,
+        id: &str,
+        current: Option<Generation>,
+        next: Generation,
+    ) -> io::Result<()> {
         let text = format!("{:016x} {:016x}\n", current.unwrap_or_default().0, next.0);
         write_atomic(dir, &file_name(id), text.as_bytes(), 0o600)
     }

@@ -77,7 +77,14 @@ impl Server {
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let open = Open::default();
-        let task = Task { handle, info, store, readers, folder, open: open.clone() };
+        let task = Task {
+            handle,
+            info,
+            store,
+            readers,
+            folder,
+            open: open.clone(),
+        };
         runtime.spawn(task.run(waiting));
         Self { jobs, open }
     }
@@ -139,7 +146,10 @@ impl Task {
             }
             if !self.open.has(job.request) {
                 debug!(request = job.request, "taken back by the peer");
-                return self.handle.cancel_bulk(job.request).map_err(|_| Trouble::Session);
+                return self
+                    .handle
+                    .cancel_bulk(job.request)
+                    .map_err(|_| Trouble::Session);
             }
             let count = (PIECE / (*usual).max(1)).clamp(1, 256).min(rest.len());
             let (now, later) = rest.split_at(count);
@@ -154,21 +164,32 @@ impl Task {
 
     async fn read(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<Bytes>>, Trouble> {
         // Closed only when the folder is, and then the session goes too.
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| Trouble::Session)?;
+        let permit = Arc::clone(&self.readers)
+            .acquire_owned()
+            .await
+            .map_err(|_| Trouble::Session)?;
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || {
             let found = store.read(&ids);
             drop(permit);
             found
         });
-        let found = read.await.map_err(|_| Trouble::Session)?.map_err(Trouble::Index)?;
+        let found = read
+            .await
+            .map_err(|_| Trouble::Session)?
+            .map_err(Trouble::Index)?;
         if !found.suspects.is_empty() {
             self.tell(ServeTrouble::Suspects(found.suspects));
         }
         Ok(found.objects)
     }
 
-    fn send_objects(&self, request: u32, objects: Vec<Option<Bytes>>, last: bool) -> Result<(), Trouble> {
+    fn send_objects(
+        &self,
+        request: u32,
+        objects: Vec<Option<Bytes>>,
+        last: bool,
+    ) -> Result<(), Trouble> {
         let mut gathered = BytesMut::new();
         for object in objects {
             gathered.put_slice(&object_head(object.as_ref()));

@@ -81,7 +81,10 @@ pub(super) struct ScanJob {
 /// Something to do for the apply thread.
 #[derive(Debug)]
 pub(super) enum ApplyJob {
-    Group { group: u64, actions: Vec<Action> },
+    Group {
+        group: u64,
+        actions: Vec<Action>,
+    },
     Policy(ApplyPolicy),
     /// Drop what is too old from the archive and from the temporaries.
     Prune(ArchivePolicy),
@@ -92,10 +95,27 @@ pub(super) enum ApplyJob {
 /// Something to do for the write thread.
 #[derive(Debug)]
 pub(super) enum WriteJob {
-    Check { content: ContentRoot, size: u64, chunks: Arc<[ChunkRef]> },
-    CopyLocal { content: ContentRoot, size: u64, chunks: Vec<(u32, u64, ChunkRef)> },
-    Write { content: ContentRoot, size: u64, offset: u64, index: u32, hash: ContentHash, bytes: Bytes },
-    Drop { content: ContentRoot },
+    Check {
+        content: ContentRoot,
+        size: u64,
+        chunks: Arc<[ChunkRef]>,
+    },
+    CopyLocal {
+        content: ContentRoot,
+        size: u64,
+        chunks: Vec<(u32, u64, ChunkRef)>,
+    },
+    Write {
+        content: ContentRoot,
+        size: u64,
+        offset: u64,
+        index: u32,
+        hash: ContentHash,
+        bytes: Bytes,
+    },
+    Drop {
+        content: ContentRoot,
+    },
 }
 
 /// Something to do for the store thread.
@@ -145,7 +165,11 @@ impl Ending {
 
 impl Workers {
     /// Starts the threads over an open folder. Its identity goes to the store thread.
-    pub(super) fn start(parts: &Parts, identity: FolderIdentity, actor: &Addr<FolderActor>) -> io::Result<Self> {
+    pub(super) fn start(
+        parts: &Parts,
+        identity: FolderIdentity,
+        actor: &Addr<FolderActor>,
+    ) -> io::Result<Self> {
         let mut options = ScanOptions::new(chunk_seed(&parts.config.keys));
         // Hashing must not take the whole machine: two threads are past most disks.
         options.threads = options.threads.min(2);
@@ -158,19 +182,27 @@ impl Workers {
         let mut threads = Vec::new();
         let root = (Arc::clone(&parts.disk), parts.marker);
         let (scan_root, stop) = (root.clone(), Arc::clone(&cancel));
-        threads.push(spawn("scan", actor, move |to| run_scans(&scanner, &scans, &scan_root, &stop, to))?);
+        threads.push(spawn("scan", actor, move |to| {
+            run_scans(&scanner, &scans, &scan_root, &stop, to)
+        })?);
         let (applier, temps) = (Arc::clone(&parts.applier), Arc::clone(&parts.temps));
         threads.push(spawn("apply", actor, move |to| {
             let apply = |actions| applier.apply(actions);
             for job in applies {
                 match job {
-                    ApplyJob::Group { group, actions } => apply_group(&root, group, actions, apply, to),
+                    ApplyJob::Group { group, actions } => {
+                        apply_group(&root, group, actions, apply, to)
+                    }
                     ApplyJob::Policy(policy) => applier.set_policy(policy),
                     ApplyJob::LookAtRoot => to.do_send(Back::Root(check_root(&*root.0, &root.1))),
                     ApplyJob::Prune(policy) => {
                         let pruned = applier.archive().prune(policy, unix_ns());
                         let swept = temps.sweep(&[], unix_ns());
-                        debug!(?pruned, ?swept, "archive and temporaries were looked through");
+                        debug!(
+                            ?pruned,
+                            ?swept,
+                            "archive and temporaries were looked through"
+                        );
                     }
                 }
             }
@@ -182,8 +214,18 @@ impl Workers {
             }
         })?);
         let index = parts.index.clone();
-        threads.push(spawn("store", actor, move |to| run_store(&index, identity, &stores, to))?);
-        Ok(Self { scan, apply, write, store, progress, cancel, threads })
+        threads.push(spawn("store", actor, move |to| {
+            run_store(&index, identity, &stores, to)
+        })?);
+        Ok(Self {
+            scan,
+            apply,
+            write,
+            store,
+            progress,
+            cancel,
+            threads,
+        })
     }
 
     /// No more jobs; what runs is finished, but for a scan, which breaks off.
@@ -208,7 +250,9 @@ fn spawn(
         }
     }
     let watch = Watch(name, actor.clone());
-    std::thread::Builder::new().name(format!("folder-{name}")).spawn(move || work(&watch.1))
+    std::thread::Builder::new()
+        .name(format!("folder-{name}"))
+        .spawn(move || work(&watch.1))
 }
 
 fn input(to: &Addr<FolderActor>, input: Input) {
@@ -227,7 +271,14 @@ fn run_scans(
         let state = check_root(&**disk, marker);
         if let Some(reason) = state.reason() {
             to.do_send(Back::Root(state));
-            input(to, Input::ScanDone { scan, skipped: Vec::new(), error: Some(reason) });
+            input(
+                to,
+                Input::ScanDone {
+                    scan,
+                    skipped: Vec::new(),
+                    error: Some(reason),
+                },
+            );
             continue;
         }
         let mut skipped = Vec::new();
@@ -238,9 +289,15 @@ fn run_scans(
                     Found::File { stat, .. } => stat.size > 1 << 20,
                     found => *found == Found::Busy,
                 });
-                slow.extend(hot.take(64usize.saturating_sub(slow.len())).map(|item| item.path.clone()));
+                slow.extend(
+                    hot.take(64usize.saturating_sub(slow.len()))
+                        .map(|item| item.path.clone()),
+                );
                 let permit = permits.take();
-                to.do_send(Back::Input(Box::new(Input::Scanned { scan, items }), Some(permit)));
+                to.do_send(Back::Input(
+                    Box::new(Input::Scanned { scan, items }),
+                    Some(permit),
+                ));
             }
             ScanEvent::Skipped { path, reason } => {
                 if skipped.len() < MAX_SKIPPED {
@@ -266,7 +323,14 @@ fn run_scans(
                 to.do_send(Back::Root(check_root(&**disk, marker)));
             }
         }
-        input(to, Input::ScanDone { scan, skipped, error });
+        input(
+            to,
+            Input::ScanDone {
+                scan,
+                skipped,
+                error,
+            },
+        );
     }
 }
 
@@ -291,28 +355,56 @@ fn apply_group(
 
 fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Addr<FolderActor>) {
     match job {
-        WriteJob::Check { content, size, chunks } => {
-            let have = temps.check(&content, size, &chunks).unwrap_or_else(|error| {
-                debug!(%error, "a temporary can't be checked");
-                vec![false; chunks.len()]
-            });
+        WriteJob::Check {
+            content,
+            size,
+            chunks,
+        } => {
+            let have = temps
+                .check(&content, size, &chunks)
+                .unwrap_or_else(|error| {
+                    debug!(%error, "a temporary can't be checked");
+                    vec![false; chunks.len()]
+                });
             input(to, Input::TempChecked { content, have });
         }
-        WriteJob::CopyLocal { content, size, chunks } => {
+        WriteJob::CopyLocal {
+            content,
+            size,
+            chunks,
+        } => {
             let results = chunks
                 .iter()
                 .map(|(number, offset, chunk)| {
-                    (*number, copy_local(temps, index, &content, size, *offset, chunk).unwrap_or(false))
+                    (
+                        *number,
+                        copy_local(temps, index, &content, size, *offset, chunk).unwrap_or(false),
+                    )
                 })
                 .collect();
             input(to, Input::CopiedLocal { content, results });
         }
-        WriteJob::Write { content, size, offset, index, hash, bytes } => {
+        WriteJob::Write {
+            content,
+            size,
+            offset,
+            index,
+            hash,
+            bytes,
+        } => {
             let (ok, full) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
                 Ok(ok) => (ok, None),
                 Err(e) => (false, Some(format!("cannot write to the disk: {e}"))),
             };
-            input(to, Input::Written { content, index, ok, full });
+            input(
+                to,
+                Input::Written {
+                    content,
+                    index,
+                    ok,
+                    full,
+                },
+            );
         }
         WriteJob::Drop { content } => {
             if let Err(error) = temps.discard(&content) {
@@ -344,7 +436,12 @@ fn copy_local(
     Ok(false)
 }
 
-fn run_store(index: &SledIndex, mut identity: FolderIdentity, jobs: &Receiver<StoreJob>, to: &Addr<FolderActor>) {
+fn run_store(
+    index: &SledIndex,
+    mut identity: FolderIdentity,
+    jobs: &Receiver<StoreJob>,
+    to: &Addr<FolderActor>,
+) {
     for job in jobs {
         match job {
             StoreJob::Flush { flush } => {
@@ -358,8 +455,16 @@ fn run_store(index: &SledIndex, mut identity: FolderIdentity, jobs: &Receiver<St
             StoreJob::NewReplica => match identity.new_replica() {
                 Ok(new) => {
                     warn!(replica = %new.replica, "peers know more of us than we do: a new replica begins");
-                    let (replica, counters, numbering) = (new.replica, new.counters, new.generation);
-                    input(to, Input::NewReplica { replica, counters, numbering });
+                    let (replica, counters, numbering) =
+                        (new.replica, new.counters, new.generation);
+                    input(
+                        to,
+                        Input::NewReplica {
+                            replica,
+                            counters,
+                            numbering,
+                        },
+                    );
                 }
                 Err(error) => failed(to, &error.to_string()),
             },

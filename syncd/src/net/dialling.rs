@@ -11,7 +11,9 @@ pub(super) fn judge(error: &DialError) -> (FailReason, String) {
         DialError::Connect(e) => match e.kind() {
             io::ErrorKind::ConnectionRefused => return (FailReason::Refused, String::new()),
             io::ErrorKind::TimedOut => return (FailReason::TimedOut, String::new()),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FailReason::Unreachable,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                FailReason::Unreachable
+            }
             _ => FailReason::Other,
         },
         DialError::Session(CloseReason::Failed(SessionError::HandshakeTimeout)) => {
@@ -33,11 +35,20 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let connect = |kind| judge(&DialError::Connect(io::Error::from(kind))).0;
-        assert_eq!(connect(io::ErrorKind::ConnectionRefused), FailReason::Refused);
+        assert_eq!(
+            connect(io::ErrorKind::ConnectionRefused),
+            FailReason::Refused
+        );
         assert_eq!(connect(io::ErrorKind::TimedOut), FailReason::TimedOut);
-        assert_eq!(connect(io::ErrorKind::HostUnreachable), FailReason::Unreachable);
+        assert_eq!(
+            connect(io::ErrorKind::HostUnreachable),
+            FailReason::Unreachable
+        );
         let session = |reason| judge(&DialError::Session(reason)).0;
         assert_eq!(session(CloseReason::Disconnected), FailReason::Silence);
-        assert_eq!(session(CloseReason::Failed(SessionError::BadProof)), FailReason::Rejected);
+        assert_eq!(
+            session(CloseReason::Failed(SessionError::BadProof)),
+            FailReason::Rejected
+        );
     }
 }

@@ -75,19 +75,37 @@ impl PeerInfo {
         if passed == 0 {
             return;
         }
-        let (up, down) = (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
+        let (up, down) = (
+            self.sent.load(Ordering::Relaxed),
+            self.received.load(Ordering::Relaxed),
+        );
         let rate = |old: u64, new: u64, rate: u64| {
             let current = new.saturating_sub(old).saturating_mul(1000) / passed;
             // Half new, half old: smooth over about two seconds, and zero soon after the last byte.
-            if rate == 0 { current } else { (current + rate) / 2 }
+            if rate == 0 {
+                current
+            } else {
+                (current + rate) / 2
+            }
         };
-        let rates = Rates { up: rate(meter.up, up, meter.rates.up), down: rate(meter.down, down, meter.rates.down) };
-        *meter = Meter { at: now, up, down, rates };
+        let rates = Rates {
+            up: rate(meter.up, up, meter.rates.up),
+            down: rate(meter.down, down, meter.rates.down),
+        };
+        *meter = Meter {
+            at: now,
+            up,
+            down,
+            rates,
+        };
     }
 
     /// The rates as last measured.
     pub(crate) fn rates(&self) -> Rates {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).rates
+        self.meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rates
     }
 
     /// As the control API says it.

@@ -20,7 +20,11 @@ impl Member {
     pub(crate) fn new(keys: FolderKeys, device_secret: &[u8; 32]) -> Self {
         let static_key = keys.static_key(device_secret);
         let public = PublicKey::from(&StaticSecret::from(*static_key)).to_bytes();
-        Self { keys, static_key, public }
+        Self {
+            keys,
+            static_key,
+            public,
+        }
     }
 
     /// What peers of this folder know this device by.
@@ -79,11 +83,24 @@ mod tests {
         assert_ne!(writer.peer_key(), reader.peer_key());
         let hash = [3; 32];
         let proof = reader.level_proof(&hash, Role::Initiator);
-        assert_eq!(writer.check_level_proof(&hash, Role::Initiator, &proof), Some(Level::ReadOnly));
-        assert_eq!(writer.check_level_proof(&hash, Role::Responder, &proof), None);
+        assert_eq!(
+            writer.check_level_proof(&hash, Role::Initiator, &proof),
+            Some(Level::ReadOnly)
+        );
+        assert_eq!(
+            writer.check_level_proof(&hash, Role::Responder, &proof),
+            None
+        );
         let proof = writer.level_proof(&hash, Role::Responder);
-        assert_eq!(reader.check_level_proof(&hash, Role::Responder, &proof), Some(Level::ReadWrite));
+        assert_eq!(
+            reader.check_level_proof(&hash, Role::Responder, &proof),
+            Some(Level::ReadWrite)
+        );
         let other = Member::new(FolderKeys::derive(&Secret::generate([8; 21])), &[1; 32]);
-        assert_ne!(other.peer_key(), writer.peer_key(), "a device can't be followed across folders");
+        assert_ne!(
+            other.peer_key(),
+            writer.peer_key(),
+            "a device can't be followed across folders"
+        );
     }
 }

@@ -15,4 +15,6 @@ pub(crate) mod reader;
 
 pub(crate) use info::PeerInfo;
 pub(crate) use member::Member;
-pub(crate) use peers::{BanPeer, FolderDown, FolderUp, ListCandidates, PeersActor, RefreshFolder, StopPeers};
+pub(crate) use peers::{
+    BanPeer, FolderDown, FolderUp, ListCandidates, PeersActor, RefreshFolder, StopPeers,
+};

@@ -92,22 +92,42 @@ impl PeersActor {
             return;
         }
         let now = self.wires.mono();
-        for due in self.book.due_dials(now, MAX_DIALS.saturating_sub(self.dials)) {
-            let member = self.wires.roster().get(&due.folder).map(|e| Arc::clone(&e.member));
+        for due in self
+            .book
+            .due_dials(now, MAX_DIALS.saturating_sub(self.dials))
+        {
+            let member = self
+                .wires
+                .roster()
+                .get(&due.folder)
+                .map(|e| Arc::clone(&e.member));
             // Only while somebody could take the session.
-            let Some(member) = member.filter(|_| self.wires.ready_folder(due.folder).is_some()) else {
+            let Some(member) = member.filter(|_| self.wires.ready_folder(due.folder).is_some())
+            else {
                 // The book is told, or it would wait for the end of this attempt. `FolderUp` cuts the delay short.
-                self.book.failed(due.folder, due.addr, FailReason::Other, "the folder isn't open", now);
+                self.book.failed(
+                    due.folder,
+                    due.addr,
+                    FailReason::Other,
+                    "the folder isn't open",
+                    now,
+                );
                 continue;
             };
             self.dials += 1;
-            let (hello, config, clock) =
-                (self.wires.hello(), self.wires.session_config(), self.wires.clock);
+            let (hello, config, clock) = (
+                self.wires.hello(),
+                self.wires.session_config(),
+                self.wires.clock,
+            );
             let back = ctx.address();
             tokio::spawn(async move {
                 let result = dial(due.addr, member, hello, config, clock).await;
                 // The manager's mailbox holds at most `MAX_DIALS` of these.
-                back.do_send(Dialled { dial: due, result: result.map(Box::new) });
+                back.do_send(Dialled {
+                    dial: due,
+                    result: result.map(Box::new),
+                });
             });
         }
     }
@@ -117,7 +137,9 @@ impl PeersActor {
         let facts = connected.established.clone();
         let tag = FolderTag(facts.folder_id);
         let peer = PeerKey(facts.peer_static);
-        let Some(remote) = connected.remote else { return };
+        let Some(remote) = connected.remote else {
+            return;
+        };
         let now = self.wires.mono();
         let member = self.wires.roster().get(&tag).map(|e| Arc::clone(&e.member));
         let (Some(member), Some(folder)) = (member, self.wires.ready_folder(tag)) else {
@@ -132,12 +154,26 @@ impl PeersActor {
         if self.stopping {
             return turn_away(connected, Goodbye::Stopping);
         }
-        if self.banned.get(&(tag, peer)).is_some_and(|until| now < *until) {
-            self.refused(tag, remote, "it sent bad data and is refused for an hour", now);
+        if self
+            .banned
+            .get(&(tag, peer))
+            .is_some_and(|until| now < *until)
+        {
+            self.refused(
+                tag,
+                remote,
+                "it sent bad data and is refused for an hour",
+                now,
+            );
             return turn_away(connected, Goodbye::Violation);
         }
         if facts.level == Level::Encrypted {
-            self.refused(tag, remote, "encrypted-only peers are not in this version", now);
+            self.refused(
+                tag,
+                remote,
+                "encrypted-only peers are not in this version",
+                now,
+            );
             return turn_away(connected, Goodbye::Version);
         }
         let conn = Conn {
@@ -169,9 +205,18 @@ impl PeersActor {
         });
         self.book.connected(tag, remote, PeerTag(peer.0), now);
         let twins = self.settle_twins(tag, peer, &ours, &conn, session, &handle);
-        let new = Session { folder: tag, peer, conn, handle: handle.clone(), info: Arc::clone(&info) };
+        let new = Session {
+            folder: tag,
+            peer,
+            conn,
+            handle: handle.clone(),
+            info: Arc::clone(&info),
+        };
         self.sessions.insert(session, new);
-        folder.do_send(PeerUp { info: Arc::clone(&info), handle: handle.clone() });
+        folder.do_send(PeerUp {
+            info: Arc::clone(&info),
+            handle: handle.clone(),
+        });
         tokio::spawn(reader::run(events, Arc::clone(&info), handle, folder));
         if !twins {
             info!(device = %peer, name = %info.name, %remote, found_by = %source, "connected");
@@ -196,12 +241,16 @@ impl PeersActor {
             .map(|(id, _)| *id)
             .collect();
         for (n, id) in twins.iter().rev().enumerate() {
-            let Some(existing) = self.sessions.get(id) else { continue };
+            let Some(existing) = self.sessions.get(id) else {
+                continue;
+            };
             let verdict = judge(&ours.0, &peer.0, &existing.conn, new);
             let too_many = n + 1 >= MAX_TWINS;
             debug!(%peer, old = id.0, new = new_id.0, ?verdict, "two sessions with one peer");
             match verdict.keep {
-                Keep::New if verdict.close_other || too_many => existing.handle.close(Goodbye::Replaced),
+                Keep::New if verdict.close_other || too_many => {
+                    existing.handle.close(Goodbye::Replaced)
+                }
                 Keep::Existing if verdict.close_other => new_handle.close(Goodbye::Replaced),
                 _ => {}
             }
@@ -210,25 +259,40 @@ impl PeersActor {
     }
 
     fn refused(&mut self, folder: FolderTag, addr: SocketAddr, why: &str, now: Duration) {
-        self.book.failed(folder, addr, FailReason::Rejected, why, now);
+        self.book
+            .failed(folder, addr, FailReason::Rejected, why, now);
     }
 
     fn over(&mut self, id: SessionId, reason: CloseReason) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         let now = self.wires.mono();
-        let Session { folder, peer, info, .. } = session;
-        self.book.disconnected(folder, info.address, PeerTag(peer.0), now);
+        let Session {
+            folder, peer, info, ..
+        } = session;
+        self.book
+            .disconnected(folder, info.address, PeerTag(peer.0), now);
         if let Some(actor) = self.wires.ready_folder(folder) {
             actor.do_send(PeerDown { session: id });
         }
-        let left = self.sessions.values().any(|s| s.folder == folder && s.peer == peer);
+        let left = self
+            .sessions
+            .values()
+            .any(|s| s.folder == folder && s.peer == peer);
         if !left {
             info!(device = %peer, name = %info.name, %reason, "disconnected");
             self.event(EventType::PeerDisconnected, &info, folder, Some(reason));
         }
     }
 
-    fn event(&self, kind: EventType, info: &PeerInfo, folder: FolderTag, reason: Option<CloseReason>) {
+    fn event(
+        &self,
+        kind: EventType,
+        info: &PeerInfo,
+        folder: FolderTag,
+        reason: Option<CloseReason>,
+    ) {
         let name = self.wires.roster().get(&folder).map(|e| e.name.clone());
         let mut data = json!({
             "device": info.peer.to_string(),
@@ -270,7 +334,10 @@ impl Actor for PeersActor {
         });
         // Another one was here before: what folders it had sessions for must begin anew.
         let roster: Vec<_> = self.wires.roster().keys().copied().collect();
-        for actor in roster.into_iter().filter_map(|tag| self.wires.ready_folder(tag)) {
+        for actor in roster
+            .into_iter()
+            .filter_map(|tag| self.wires.ready_folder(tag))
+        {
             actor.do_send(crate::folder::AllPeersDown);
         }
     }
@@ -307,7 +374,8 @@ impl Handler<Dialled> for PeersActor {
             Err(error) => {
                 let (reason, detail) = dialling::judge(&error);
                 debug!(addr = %dial.addr, %error, "not reached");
-                self.book.failed(dial.folder, dial.addr, reason, &detail, self.wires.mono());
+                self.book
+                    .failed(dial.folder, dial.addr, reason, &detail, self.wires.mono());
             }
         }
     }
@@ -361,8 +429,12 @@ impl PeersActor {
     /// Strangers and members of a folder that is down hear nothing.
     fn open_gate(&self) {
         let roster = self.wires.roster();
-        let up = roster.iter().filter(|(tag, _)| self.wires.ready_folder(**tag).is_some());
-        let folders = up.map(|(_, e)| Arc::clone(&e.member) as sync_net::SharedFolder).collect();
+        let up = roster
+            .iter()
+            .filter(|(tag, _)| self.wires.ready_folder(**tag).is_some());
+        let folders = up
+            .map(|(_, e)| Arc::clone(&e.member) as sync_net::SharedFolder)
+            .collect();
         if let Err(error) = self.wires.gate.replace_folders(folders) {
             warn!(%error, "incoming connections are answered for the old list of folders");
         }
@@ -386,7 +458,14 @@ impl Handler<FolderDown> for PeersActor {
 
     fn handle(&mut self, FolderDown(tag): FolderDown, _: &mut Self::Context) {
         let removed = !self.wires.roster().contains_key(&tag);
-        self.close_folder(tag, if removed { Goodbye::FolderRemoved } else { Goodbye::Done });
+        self.close_folder(
+            tag,
+            if removed {
+                Goodbye::FolderRemoved
+            } else {
+                Goodbye::Done
+            },
+        );
         if removed {
             self.book.remove_folder(tag);
         }
@@ -422,7 +501,9 @@ impl Handler<BanPeer> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, BanPeer { session, reason }: BanPeer, _: &mut Self::Context) {
-        let Some(found) = self.sessions.get(&session) else { return };
+        let Some(found) = self.sessions.get(&session) else {
+            return;
+        };
         let reason = display_bytes(reason.as_bytes());
         warn!(device = %found.peer, name = %found.info.name, %reason, "refused for an hour");
         if self.banned.len() >= MAX_BANNED {
@@ -433,7 +514,11 @@ impl Handler<BanPeer> for PeersActor {
         if let btree_map::Entry::Vacant(new) = self.banned.entry((folder, peer)) {
             new.insert(until);
         }
-        for twin in self.sessions.values().filter(|s| s.folder == folder && s.peer == peer) {
+        for twin in self
+            .sessions
+            .values()
+            .filter(|s| s.folder == folder && s.peer == peer)
+        {
             twin.handle.close(Goodbye::Violation);
         }
     }
@@ -476,7 +561,9 @@ impl Handler<ListCandidates> for PeersActor {
     fn handle(&mut self, ask: ListCandidates, _: &mut Self::Context) {
         let now = self.wires.mono();
         let lines = self.book.snapshot(ask.folder);
-        let _ = ask.reply.send(lines.iter().flat_map(|line| report(line, now)).collect());
+        let _ = ask
+            .reply
+            .send(lines.iter().flat_map(|line| report(line, now)).collect());
     }
 }
 
@@ -493,7 +580,10 @@ fn report(line: &BookEntry, now: Duration) -> Vec<Candidate> {
         addr: line.addr.to_string(),
         source: found_by(*source),
         state,
-        last_error: line.last_error.as_ref().map(|e| display_bytes(e.as_bytes())),
+        last_error: line
+            .last_error
+            .as_ref()
+            .map(|e| display_bytes(e.as_bytes())),
         next_try_s: line.next_try.map(|at| at.saturating_sub(now).as_secs()),
         last_seen_s: Some(now.saturating_sub(line.last_seen).as_secs()),
     };

@@ -37,7 +37,11 @@ pub(crate) async fn run(
                 info.count_received(bytes.len());
                 Message::decode(&bytes).map(Received::Message)
             }
-            Event::Bulk { request, data, last } => {
+            Event::Bulk {
+                request,
+                data,
+                last,
+            } => {
                 info.count_received(data.len());
                 answers.take(request, &data, last).map(Received::Objects)
             }
@@ -77,7 +81,12 @@ struct Answer {
 pub(crate) type Object = (u32, usize, Option<Bytes>);
 
 impl Answers {
-    fn take(&mut self, request: u32, data: &Bytes, last: bool) -> Result<Vec<Object>, MessageError> {
+    fn take(
+        &mut self,
+        request: u32,
+        data: &Bytes,
+        last: bool,
+    ) -> Result<Vec<Object>, MessageError> {
         if !self.open.contains_key(&request) && self.open.len() >= MAX_ANSWERS {
             return Err(MessageError::TooMany);
         }
@@ -96,7 +105,9 @@ impl Answers {
         if last && let Some(done) = self.open.remove(&request) {
             self.held = self.held.saturating_sub(done.held);
             if done.held > 0 {
-                return Err(MessageError::Malformed("an answer ends within an object".into()));
+                return Err(MessageError::Malformed(
+                    "an answer ends within an object".into(),
+                ));
             }
         }
         if self.held > MAX_HELD {
@@ -136,7 +147,10 @@ mod tests {
                 (9, 2, Some(Bytes::new())),
                 (9, 3, Some(Bytes::from_static(b"world"))),
             ];
-            let want: Vec<_> = want.iter().map(|(r, i, o)| (*r, *i, o.as_deref())).collect();
+            let want: Vec<_> = want
+                .iter()
+                .map(|(r, i, o)| (*r, *i, o.as_deref()))
+                .collect();
             assert_eq!(shown, want);
             assert!(answers.open.is_empty() && answers.held == 0);
         }
@@ -149,9 +163,15 @@ mod tests {
         assert!(answers.take(1, &torn, true).is_err());
         let mut answers = Answers::default();
         for request in 0..MAX_ANSWERS as u32 {
-            answers.take(request, &Bytes::from_static(&[0]), false).unwrap();
+            answers
+                .take(request, &Bytes::from_static(&[0]), false)
+                .unwrap();
         }
-        assert!(answers.take(u32::MAX, &Bytes::from_static(&[0]), false).is_err());
+        assert!(
+            answers
+                .take(u32::MAX, &Bytes::from_static(&[0]), false)
+                .is_err()
+        );
         let mut answers = Answers::default();
         let big = Bytes::from([&MAX_OBJECT.to_be_bytes()[..], &vec![0; 3 << 20]].concat());
         let refused = (0..20).any(|request| answers.take(request, &big, false).is_err());
