@@ -19,9 +19,10 @@ use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    asking::report_of,
     control::{Answer, Control, EventLog, NewFolder},
     folder::FolderAsk,
-    house::{House, report_of},
+    house::House,
     net::ListCandidates,
     wiring::Wires,
 };

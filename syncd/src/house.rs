@@ -3,12 +3,12 @@
 //! Every change goes the same way: check, write down durably, tell the roster, tell the parts. One change at a
 //! time. It owns `folders.toml` and `secrets.toml`, and must never show a secret but to the user who asks for it.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc};
 
 use serde_json::json;
 use sync_core::{
     control::{
-        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, FolderState,
+        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef,
         RemovedFolder, SecretShown, SecretText, Setting, check_name,
     },
     keys::FolderKeys,
@@ -22,24 +22,18 @@ use sync_store::{
     fs::{Disk, RootDisk},
     identity::{IdentityError, SecretsFile},
 };
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
 use crate::{
+    asking::{end_part, report_of},
     config::{Options, Settings},
     control::NewFolder,
-    folder::{FolderAsk, open, report},
+    folder::{FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
     net::{Member, RefreshFolder},
-    supervise::{ChildState, EndChild},
     wiring::{self, RosterEntry, Wires, hex, part},
 };
-
-/// How long a folder may take to say how it stands.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a part may take to end.
-const END: Duration = Duration::from_secs(20);
 
 /// The folders of this daemon.
 #[derive(Debug)]
@@ -504,53 +498,6 @@ fn from_entry(entry: &FolderEntry, member: &Arc<Member>) -> RosterEntry {
         paused: entry.paused,
         known_hosts: entry.known_hosts.clone(),
         settings: entry.settings.clone(),
-    }
-}
-
-/// How a folder stands, whether its actor is up or not.
-pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry) -> Folder {
-    if let Some(actor) = wires.folder(tag) {
-        let (reply, answer) = oneshot::channel();
-        actor.do_send(FolderAsk::Report(reply));
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(report)) => return report,
-            Err(_) => {
-                let reason = Some("the folder is too busy to answer".to_owned());
-                return report::closed(entry, FolderState::Syncing, reason, None);
-            }
-            Ok(Err(_)) => {}
-        }
-    }
-    match wires.board.state(&part::folder(&tag)) {
-        Some(ChildState::Waiting { reason, until, .. }) => {
-            let seconds = until
-                .saturating_duration_since(std::time::Instant::now())
-                .as_secs()
-                + 1;
-            let hint = Some(format!("it is tried again in {seconds} s"));
-            report::closed(entry, FolderState::Stopped, Some(reason), hint)
-        }
-        Some(ChildState::Failed { reason }) => {
-            report::closed(entry, FolderState::Stopped, Some(reason), None)
-        }
-        _ => report::closed(
-            entry,
-            FolderState::Scanning,
-            Some("it is being opened".into()),
-            None,
-        ),
-    }
-}
-
-/// Stops a part and waits for its end.
-pub(crate) async fn end_part(wires: &Wires, name: String) {
-    let (done, ended) = oneshot::channel();
-    wires.root.do_send(EndChild {
-        name: name.clone(),
-        done,
-    });
-    if tokio::time::timeout(END, ended).await.is_err() {
-        warn!(part = name, "is slow to end");
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod asking;
 pub mod config;
 pub mod control;
 mod control_impl;

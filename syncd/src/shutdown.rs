@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    house::{House, end_part},
+    asking::end_part,
+    house::House,
     wiring::{Wires, part},
 };
 

@@ -17,6 +17,8 @@
 //!
 //! This module owns the addresses and the factories. It holds no logic beyond that.
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -29,7 +31,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor, Addr};
 use sync_core::{
     control::{ApiError, FolderRef, Mechanism, Settings as FolderSettings},
     ids::{PeerKey, SessionId},
@@ -37,29 +39,25 @@ use sync_core::{
 };
 use sync_discovery::{
     FolderTag,
-    actor::{
-        KnownHostsActor, KnownHostsConfig, LanActor, LanActorConfig, OnStopped, Stop, StopReason,
-    },
+    actor::{KnownHostsActor, LanActor},
     known_hosts::HostPort,
 };
-use sync_net::{
-    Config as SessionConfig, Gate, Hello,
-    actor::{ListenerActor, ListenerConfig, Stop as StopListener},
-    tcp::{Bind, BindError, Clock, HandshakeLimits, bind},
-};
-use tokio::{net::TcpListener, runtime::Handle};
-use tokio_util::sync::CancellationToken;
+use sync_net::{Config as SessionConfig, Gate, Hello, tcp::Clock};
+use tokio::runtime::Handle;
 use x25519_dalek::{PublicKey, StaticSecret};
+
+pub(crate) use parts::{
+    FolderWatch, add, control, folder, known_hosts, lan, listener, open_port, peers,
+};
 
 use crate::{
     config::Settings,
-    control::{Control, ControlSocket, EventLog},
-    folder::{FolderActor, StopFolder},
+    control::EventLog,
+    folder::FolderActor,
     home::Home,
     log::LogControl,
-    net::{FolderDown, FolderUp, Member, PeersActor, StopPeers},
-    policy::{Down, Policy},
-    supervise::{AddChild, Board, ChildSpec, ChildState, Reporter, Root},
+    net::{Member, PeersActor},
+    supervise::{Board, ChildState, Root},
 };
 
 /// Names of the parts.
@@ -357,291 +355,7 @@ pub(crate) fn unix_ns() -> i64 {
     }
 }
 
-/// The part that owns address book and sessions.
-pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let factory = Box::new(move |reporter| {
-        let addr = PeersActor::new(Arc::clone(&wires), reporter).start();
-        wires.peers.set(Some(addr.clone()));
-        Ok(Box::new(move || addr.do_send(StopPeers)) as _)
-    });
-    ChildSpec {
-        name: part::PEERS.to_owned(),
-        policy: Policy::vital(),
-        factory,
-    }
-}
-
-/// Opens the listening sockets as the settings say.
-pub(crate) fn open_port(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, BindError> {
-    let place = match settings.listen.addr {
-        Some(addr) => Bind::Addresses(vec![addr]),
-        None if settings.bind.is_empty() => Bind::All,
-        None => Bind::Interfaces(settings.bind.clone()),
-    };
-    bind(&place, port)
-}
-
-/// The listener. `first` are its sockets for the first start, opened before so that a port in use is told
-/// at once.
-pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let mut first = first;
-    let factory = Box::new(move |reporter: Reporter| {
-        let port = wires.port.load(Ordering::Relaxed);
-        let sockets = match first.take() {
-            Some(sockets) => sockets,
-            None => open_port(&wires.settings(), port).map_err(|e| e.to_string())?,
-        };
-        let addrs: Vec<_> = sockets.iter().filter_map(|s| s.local_addr().ok()).collect();
-        let config = ListenerConfig {
-            gate: Arc::clone(&wires.gate),
-            hello: wires.hello(),
-            session: wires.session_config(),
-            limits: HandshakeLimits::default(),
-            clock: wires.clock,
-        };
-        let owner = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
-        *wires
-            .listening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = addrs;
-        let told = Mutex::new(Some(reporter));
-        let on_stop = Box::new(move || {
-            if let Ok(mut told) = told.lock()
-                && let Some(reporter) = told.take()
-            {
-                reporter.down(Down::Died);
-            }
-        });
-        let addr = ListenerActor::new(sockets, config, owner, Some(on_stop)).start();
-        Ok(Box::new(move || addr.do_send(StopListener)) as _)
-    });
-    ChildSpec {
-        name: part::LISTENER.to_owned(),
-        policy: Policy::vital(),
-        factory,
-    }
-}
-
-/// The beacon on the local network.
-pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let factory = Box::new(move |reporter| {
-        let out = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
-        let settings = wires.settings();
-        let port = wires.port.load(Ordering::Relaxed);
-        let mut config = LanActorConfig::new(wires.epoch, seed, port, out);
-        config.beacon_port = settings.lan_port;
-        config.bind = settings.bind;
-        let roster = wires.roster();
-        let announced = roster.iter().filter(|(_, entry)| entry.settings.lan);
-        config.folders = announced
-            .map(|(tag, e)| (*tag, *e.member.keys().lan_key()))
-            .collect();
-        drop(roster);
-        config.on_stopped = Some(on_stopped(reporter));
-        let addr = LanActor::new(config).start();
-        wires.lan.set(Some(addr.clone()));
-        Ok(Box::new(move || addr.do_send(Stop)) as _)
-    });
-    ChildSpec {
-        name: part::LAN.to_owned(),
-        policy: Policy::optional(),
-        factory,
-    }
-}
-
-/// The known hosts.
-pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let factory = Box::new(move |reporter| {
-        let out = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
-        let roster: Vec<_> = wires
-            .roster()
-            .iter()
-            .map(|(tag, e)| (*tag, e.clone()))
-            .collect();
-        let of = |(tag, entry): &(FolderTag, RosterEntry)| {
-            let tag = *tag;
-            wires
-                .hosts_of(entry)
-                .into_iter()
-                .map(move |host| (tag, host))
-                .collect::<Vec<_>>()
-        };
-        let config = KnownHostsConfig {
-            epoch: wires.epoch,
-            hosts: roster.iter().flat_map(of).collect(),
-            out,
-            on_stopped: Some(on_stopped(reporter)),
-        };
-        let addr = KnownHostsActor::new(config).start();
-        wires.known_hosts.set(Some(addr.clone()));
-        Ok(Box::new(move || addr.do_send(Stop)) as _)
-    });
-    ChildSpec {
-        name: part::KNOWN_HOSTS.to_owned(),
-        policy: Policy::optional(),
-        factory,
-    }
-}
-
-/// A folder, on a thread of its own: its engine reads the index, and must not hold up the others.
-pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let name = part::folder(&tag);
-    let mut arbiter: Option<Arbiter> = None;
-    let factory = Box::new(move |reporter: Reporter| {
-        let entry = wires
-            .roster()
-            .get(&tag)
-            .cloned()
-            .ok_or("the folder was removed")?;
-        let arbiter = match arbiter.take().filter(|arbiter| arbiter.alive()) {
-            Some(old) => arbiter.insert(old),
-            None => arbiter
-                .insert(Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?),
-        };
-        let watch = FolderWatch {
-            wires: Arc::clone(&wires),
-            tag,
-            reporter: Some(reporter),
-        };
-        let shared = Arc::clone(&wires);
-        let addr = FolderActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            FolderActor::new(shared, tag, entry, watch)
-        });
-        wires.folders().insert(
-            tag,
-            FolderAddr {
-                addr: addr.clone(),
-                ready: false,
-            },
-        );
-        Ok(Box::new(move || addr.do_send(StopFolder)) as _)
-    });
-    ChildSpec {
-        name,
-        policy: Policy::vital(),
-        factory,
-    }
-}
-
-/// Tells everybody when a folder's actor is ready for sessions, and when it is down, however that came.
-#[derive(Debug)]
-pub(crate) struct FolderWatch {
-    wires: Arc<Wires>,
-    tag: FolderTag,
-    reporter: Option<Reporter>,
-}
-
-impl FolderWatch {
-    /// The folder can take sessions.
-    pub(crate) fn ready(&self, addr: Addr<FolderActor>) {
-        self.wires
-            .folders()
-            .insert(self.tag, FolderAddr { addr, ready: true });
-        if let Some(peers) = self.wires.peers.addr() {
-            peers.do_send(FolderUp(self.tag));
-        }
-    }
-
-    /// The folder can't take sessions for now.
-    pub(crate) fn not_ready(&self) {
-        if let Some(folder) = self.wires.folders().get_mut(&self.tag) {
-            folder.ready = false;
-        }
-        if let Some(peers) = self.wires.peers.addr() {
-            peers.do_send(FolderDown(self.tag));
-        }
-    }
-
-    /// The actor is down, and why.
-    pub(crate) fn down(&mut self, down: Down) {
-        if let Some(reporter) = self.reporter.take() {
-            self.wires.folders().remove(&self.tag);
-            if let Some(peers) = self.wires.peers.addr() {
-                peers.do_send(FolderDown(self.tag));
-            }
-            reporter.down(down);
-        }
-    }
-}
-
-impl Drop for FolderWatch {
-    fn drop(&mut self) {
-        self.down(Down::Died);
-    }
-}
-
 /// Bytes as people write them into file names.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn on_stopped(reporter: Reporter) -> OnStopped {
-    Box::new(move |reason| {
-        reporter.down(match reason {
-            StopReason::Asked => Down::Done,
-            StopReason::Failed(reason) => Down::Failed(reason),
-            StopReason::Died => Down::Died,
-        });
-    })
-}
-
-/// The control API. `first` is its socket for the first start.
-pub(crate) fn control(
-    wires: &Arc<Wires>,
-    first: ControlSocket,
-    control: Arc<dyn Control>,
-    stop: CancellationToken,
-) -> ChildSpec {
-    let path = wires.home.socket();
-    let mut first = Some(first);
-    let factory = Box::new(move |reporter: Reporter| {
-        let (first, path) = (first.take(), path.clone());
-        let (control, all, this) = (Arc::clone(&control), stop.clone(), stop.child_token());
-        let serving = this.clone();
-        tokio::spawn(async move {
-            let socket = match first {
-                Some(socket) => Ok(socket),
-                None => ControlSocket::bind(&path).await,
-            };
-            let served = match socket {
-                Ok(socket) => socket.serve(control, serving).await,
-                Err(error) => Err(error),
-            };
-            reporter.down(match served {
-                Ok(()) if all.is_cancelled() => Down::Done,
-                Ok(()) => Down::Failed("the control socket was closed".into()),
-                Err(error) => Down::Failed(error.to_string()),
-            });
-        });
-        Ok(Box::new(move || this.cancel()) as _)
-    });
-    ChildSpec {
-        name: part::CONTROL.to_owned(),
-        policy: Policy::vital(),
-        factory,
-    }
-}
-
-/// Starts a part.
-pub(crate) fn add(root: &Addr<Root>, spec: ChildSpec) {
-    root.do_send(AddChild(spec));
 }

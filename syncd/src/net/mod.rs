@@ -10,11 +10,11 @@
 mod dialling;
 mod info;
 mod member;
+mod orders;
 mod peers;
 pub(crate) mod reader;
 
 pub(crate) use info::PeerInfo;
 pub(crate) use member::Member;
-pub(crate) use peers::{
-    BanPeer, FolderDown, FolderUp, ListCandidates, PeersActor, RefreshFolder, StopPeers,
-};
+pub(crate) use orders::{BanPeer, FolderDown, FolderUp, ListCandidates, RefreshFolder, StopPeers};
+pub(crate) use peers::PeersActor;

@@ -5,7 +5,7 @@
 //! session carries.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
@@ -14,13 +14,12 @@ use std::{
 use actix::prelude::*;
 use serde_json::json;
 use sync_core::{
-    control::{Candidate, CandidateState, EventType},
+    control::EventType,
     ids::{PeerKey, SessionId},
-    path::display_bytes,
 };
 use sync_discovery::{
     Discovered, FolderTag, Source,
-    book::{AddressBook, BookConfig, BookEntry, Dial, EntryState, FailReason, PeerTag},
+    book::{AddressBook, BookConfig, Dial, FailReason, PeerTag},
 };
 use sync_net::{
     CloseReason, Goodbye, Level,
@@ -28,10 +27,10 @@ use sync_net::{
     dial::{Conn, Keep, is_self, judge},
     tcp::{Connected, DialError, EVENT_QUEUE, SessionHandle, dial, drive},
 };
-use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info, warn};
+use tokio::sync::mpsc;
+use tracing::{debug, info};
 
-use super::{PeerInfo, dialling, info::found_by, reader};
+use super::{PeerInfo, dialling, reader};
 use crate::{
     folder::{PeerDown, PeerUp},
     policy::Down,
@@ -44,29 +43,29 @@ const MAX_DIALS: usize = 16;
 /// Sessions kept with one peer in one folder, until the lower key closes one.
 const MAX_TWINS: usize = 2;
 /// How long a peer that sent bad data is refused.
-const BAN: Duration = Duration::from_secs(3600);
+pub(super) const BAN: Duration = Duration::from_secs(3600);
 /// Peers remembered as banned.
-const MAX_BANNED: usize = 4096;
+pub(super) const MAX_BANNED: usize = 4096;
 /// How often dials, rates and ages are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-struct Session {
-    folder: FolderTag,
-    peer: PeerKey,
-    conn: Conn,
-    handle: SessionHandle,
-    info: Arc<PeerInfo>,
+pub(super) struct Session {
+    pub(super) folder: FolderTag,
+    pub(super) peer: PeerKey,
+    pub(super) conn: Conn,
+    pub(super) handle: SessionHandle,
+    pub(super) info: Arc<PeerInfo>,
 }
 
 /// The actor.
 pub(crate) struct PeersActor {
-    wires: Arc<Wires>,
-    reporter: Option<Reporter>,
-    book: AddressBook,
-    sessions: BTreeMap<SessionId, Session>,
-    banned: BTreeMap<(FolderTag, PeerKey), Duration>,
-    dials: usize,
-    stopping: bool,
+    pub(super) wires: Arc<Wires>,
+    pub(super) reporter: Option<Reporter>,
+    pub(super) book: AddressBook,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) banned: BTreeMap<(FolderTag, PeerKey), Duration>,
+    pub(super) dials: usize,
+    pub(super) stopping: bool,
 }
 
 impl PeersActor {
@@ -87,7 +86,7 @@ impl PeersActor {
     }
 
     /// Begins what dials are due.
-    fn dial_due(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn dial_due(&mut self, ctx: &mut Context<Self>) {
         if self.stopping {
             return;
         }
@@ -305,7 +304,7 @@ impl PeersActor {
         self.wires.events.push(kind, name.as_deref(), data);
     }
 
-    fn close_folder(&mut self, folder: FolderTag, goodbye: Goodbye) {
+    pub(super) fn close_folder(&mut self, folder: FolderTag, goodbye: Goodbye) {
         for session in self.sessions.values().filter(|s| s.folder == folder) {
             session.handle.close(goodbye);
         }
@@ -413,179 +412,4 @@ impl Handler<Discovered> for PeersActor {
             self.dial_due(ctx);
         }
     }
-}
-
-/// A folder's actor is up: its members may be dialled and let in.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FolderUp(pub(crate) FolderTag);
-
-/// A folder's actor is down, for a while or for good.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FolderDown(pub(crate) FolderTag);
-
-impl PeersActor {
-    /// Strangers and members of a folder that is down hear nothing.
-    fn open_gate(&self) {
-        let roster = self.wires.roster();
-        let up = roster
-            .iter()
-            .filter(|(tag, _)| self.wires.ready_folder(**tag).is_some());
-        let folders = up
-            .map(|(_, e)| Arc::clone(&e.member) as sync_net::SharedFolder)
-            .collect();
-        if let Err(error) = self.wires.gate.replace_folders(folders) {
-            warn!(%error, "incoming connections are answered for the old list of folders");
-        }
-    }
-}
-
-impl Handler<FolderUp> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, FolderUp(tag): FolderUp, ctx: &mut Self::Context) {
-        // Sessions of the actor before it mean nothing to this one.
-        self.close_folder(tag, Goodbye::Done);
-        self.open_gate();
-        self.book.refresh_now(tag, self.wires.mono());
-        self.dial_due(ctx);
-    }
-}
-
-impl Handler<FolderDown> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, FolderDown(tag): FolderDown, _: &mut Self::Context) {
-        let removed = !self.wires.roster().contains_key(&tag);
-        self.close_folder(
-            tag,
-            if removed {
-                Goodbye::FolderRemoved
-            } else {
-                Goodbye::Done
-            },
-        );
-        if removed {
-            self.book.remove_folder(tag);
-        }
-        self.open_gate();
-    }
-}
-
-/// The user wants a folder's members looked for now.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct RefreshFolder(pub(crate) FolderTag);
-
-impl Handler<RefreshFolder> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, RefreshFolder(tag): RefreshFolder, ctx: &mut Self::Context) {
-        self.book.refresh_now(tag, self.wires.mono());
-        self.dial_due(ctx);
-    }
-}
-
-/// A peer misbehaves.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BanPeer {
-    /// The session.
-    pub(crate) session: SessionId,
-    /// What it did.
-    pub(crate) reason: String,
-}
-
-impl Handler<BanPeer> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, BanPeer { session, reason }: BanPeer, _: &mut Self::Context) {
-        let Some(found) = self.sessions.get(&session) else {
-            return;
-        };
-        let reason = display_bytes(reason.as_bytes());
-        warn!(device = %found.peer, name = %found.info.name, %reason, "refused for an hour");
-        if self.banned.len() >= MAX_BANNED {
-            self.banned.pop_first();
-        }
-        let until = self.wires.mono() + BAN;
-        let (folder, peer) = (found.folder, found.peer);
-        if let btree_map::Entry::Vacant(new) = self.banned.entry((folder, peer)) {
-            new.insert(until);
-        }
-        for twin in self
-            .sessions
-            .values()
-            .filter(|s| s.folder == folder && s.peer == peer)
-        {
-            twin.handle.close(Goodbye::Violation);
-        }
-    }
-}
-
-/// Ends all sessions with a goodbye, and then the actor.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct StopPeers;
-
-impl Handler<StopPeers> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, _: StopPeers, ctx: &mut Self::Context) {
-        self.stopping = true;
-        for session in self.sessions.values() {
-            session.handle.close(Goodbye::Stopping);
-        }
-        if self.sessions.is_empty() {
-            ctx.stop();
-        }
-        // A peer that doesn't take the goodbye holds nobody up.
-        ctx.run_later(Duration::from_secs(2), |_, ctx| ctx.stop());
-    }
-}
-
-/// Asks for every candidate of a folder.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ListCandidates {
-    /// The folder.
-    pub(crate) folder: FolderTag,
-    /// Who asks.
-    pub(crate) reply: oneshot::Sender<Vec<Candidate>>,
-}
-
-impl Handler<ListCandidates> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, ask: ListCandidates, _: &mut Self::Context) {
-        let now = self.wires.mono();
-        let lines = self.book.snapshot(ask.folder);
-        let _ = ask
-            .reply
-            .send(lines.iter().flat_map(|line| report(line, now)).collect());
-    }
-}
-
-/// One line for each source of an address.
-fn report(line: &BookEntry, now: Duration) -> Vec<Candidate> {
-    let state = match line.state {
-        EntryState::Connected | EntryState::ConnectedElsewhere => CandidateState::Connected,
-        EntryState::Dialing => CandidateState::Dialling,
-        EntryState::Ours => CandidateState::Own,
-        EntryState::Waiting if line.last_error.is_some() => CandidateState::Failed,
-        EntryState::Waiting => CandidateState::Waiting,
-    };
-    let one = |source: &Source| Candidate {
-        addr: line.addr.to_string(),
-        source: found_by(*source),
-        state,
-        last_error: line
-            .last_error
-            .as_ref()
-            .map(|e| display_bytes(e.as_bytes())),
-        next_try_s: line.next_try.map(|at| at.saturating_sub(now).as_secs()),
-        last_seen_s: Some(now.saturating_sub(line.last_seen).as_secs()),
-    };
-    line.sources.iter().map(one).collect()
 }
