@@ -240,12 +240,17 @@ impl<I: Index> Engine<I> {
         if !all && self.scan.dirty.is_empty() {
             return;
         }
+        let dirty = std::mem::take(&mut self.scan.dirty);
+        let asked: Vec<_> = if all {
+            Vec::new()
+        } else {
+            dirty.into_iter().collect()
+        };
         let what = if all {
             self.scan.all = false;
-            self.scan.dirty.clear();
             ScanWhat::All
         } else {
-            ScanWhat::Paths(std::mem::take(&mut self.scan.dirty).into_iter().collect())
+            ScanWhat::Paths(asked.clone())
         };
         self.scan.last += 1;
         let scan = self.scan.last;
@@ -253,6 +258,7 @@ impl<I: Index> Engine<I> {
         self.scan.running = Some(Running {
             scan,
             all,
+            asked,
             touched,
             gone: Vec::new(),
         });

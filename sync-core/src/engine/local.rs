@@ -305,7 +305,11 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         let Some(Running {
-            all, gone, touched, ..
+            all,
+            asked,
+            gone,
+            touched,
+            ..
         }) = self.scan.running.take()
         else {
             return Ok(());
@@ -315,6 +319,9 @@ impl<I: Index> Engine<I> {
             .partition(|p| !touched.contains(p) && !self.in_group(p));
         self.scan.dirty.extend(again);
         self.gone(gone)?;
+        for path in &asked {
+            self.work.stale.remove(path);
+        }
         if all {
             self.skipped = skipped;
             self.scan.next_full = self.now.mono + self.rescan_interval();

@@ -121,6 +121,8 @@ struct Scan {
 struct Running {
     scan: u64,
     all: bool,
+    /// What was asked for, unless it was everything.
+    asked: Vec<RelPath>,
     /// Paths that we changed ourselves meanwhile: what the scan says of them may be old.
     touched: BTreeSet<RelPath>,
     gone: Vec<RelPath>,
@@ -243,16 +245,18 @@ impl<I: Index> Engine<I> {
             .filter(|t| *t != Duration::MAX)
             .min();
         let recheck = self.scan.recheck.values().min().copied();
-        let full =
-            (self.scan.running.is_none() && self.scan.first_done).then_some(self.scan.next_full);
+        let may_scan = self.scan.running.is_none() && self.scan.first_done && self.active_now();
+        let full = may_scan.then_some(self.scan.next_full);
         let burst = self
             .sessions
             .values()
             .filter_map(|p| p.burst_since)
             .map(|s| s + BURST_WAIT)
+            .filter(|t| *t > self.now.mono)
             .min();
         let progress = self.sessions.values().filter_map(|p| p.progress_due).min();
-        let round = self.work.dirty.then_some(self.work.next_round);
+        let idle = self.work.dirty && self.work.cursor.is_done() && self.may_work();
+        let round = idle.then_some(self.work.next_round);
         let full_disk = self.disk_full.as_ref().map(|(_, until)| *until);
         let fetch = self.fetcher.next_timeout();
         let all = [

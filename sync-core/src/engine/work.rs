@@ -34,6 +34,13 @@ pub(super) struct Cursor {
     after: Option<RelPath>,
 }
 
+impl Cursor {
+    /// Whether no walk is under way.
+    pub(super) fn is_done(&self) -> bool {
+        self.need.is_none()
+    }
+}
+
 /// How a record from a peer is wanted.
 pub(super) fn want_for(record: &Record, holders: Vec<PeerTag>) -> Want {
     let need = match record.entry.kind {
@@ -88,7 +95,7 @@ impl<I: Index> Engine<I> {
         }
     }
 
-    fn may_work(&self) -> bool {
+    pub(super) fn may_work(&self) -> bool {
         let burst = self.sessions.values().filter_map(|p| p.burst_since);
         let waiting = burst
             .into_iter()
