@@ -15,9 +15,12 @@
 //! - **risen** (at rest): a file that a person deleted, whose content the node's durable index held at that path,
 //!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only in runs in which no
 //!   index was lost: a rebuilt index may bring a deleted file back.
-//! - **copies** (at rest): no conflict copy of a conflict copy, and none twice.
+//! - **copies** (at rest): no conflict copy of a conflict copy, and none twice (unless two people wrote the same,
+//!   or an index was lost: then a content has two authors, who stand in the names).
 //! - **index** (at rest): every index says of each path what the disk shows, and needs nothing (but a read-only
 //!   node may, for its people can take a directory away that only others can bring back).
+//!   Contents that stand on no disk any more, because somebody's index was lost and its people deleted the file
+//!   before it was rebuilt, are needed in vain: these paths are left out.
 //! - **mirror** (at rest): where only one node's people did anything and no index was lost, all trees are that
 //!   node's, without any conflict copy.
 
@@ -27,9 +30,11 @@ use sync_core::{
     chunk::ContentHash,
     conflict::is_copy,
     disk::{DiskKind, DiskStat},
-    index::{Index as _, MemIndex},
+    index::{Index as _, MemIndex, Need},
+    manifest::manifest_of,
     observe::same_stat,
     path::RelPath,
+    record::Record,
 };
 use sync_store::fs::{
     Disk as _, DiskDir as _, DiskFile as _, MemDisk, Node as DiskNode, NodeKind, Place,
@@ -187,6 +192,12 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether something is wanted that stands nowhere any more, so that somebody asks around in vain.
+    pub fn in_vain(&self, nodes: &[Node]) -> bool {
+        let trees: Vec<_> = nodes.iter().map(|n| n.disk.snapshot()).collect();
+        ghosts(nodes, &trees).is_ok_and(|ghosts| !ghosts.is_empty())
+    }
+
     /// Judges a cluster at rest.
     ///
     /// # Errors
@@ -194,17 +205,23 @@ impl Oracle {
     /// The first thing that isn't as it must be.
     pub fn judge(&self, nodes: &[Node]) -> Result<(), String> {
         let trees: Vec<_> = nodes.iter().map(|n| n.disk.snapshot()).collect();
-        self.together(nodes, &trees)?;
+        let ghosts = ghosts(nodes, &trees)?;
+        self.together(nodes, &trees, &ghosts)?;
         self.nothing_lost(nodes, &trees)?;
         self.nothing_risen(nodes, &trees)?;
         for (node, tree) in nodes.iter().zip(&trees) {
-            copies(node, tree)?;
-            index_fits(node)?;
+            self.copies(node, tree)?;
+            index_fits(node, &ghosts)?;
         }
         self.mirror(nodes, &trees)
     }
 
-    fn together(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
+    fn together(
+        &self,
+        nodes: &[Node],
+        trees: &[Tree],
+        ghosts: &BTreeSet<RelPath>,
+    ) -> Result<(), String> {
         let Some(first) = nodes.iter().position(Node::can_write) else {
             return Ok(());
         };
@@ -214,6 +231,7 @@ impl Oracle {
             for path in paths {
                 let (a, b) = (trees[first].get(path), tree.get(path));
                 if same(a, b)
+                    || ghosts.iter().any(|g| g.as_bytes() == &path[..])
                     || local.is_some_and(|l| l.iter().any(|p| related(p, path)))
                     || (a.is_none() && self.own_copy(node.number, path, b))
                 {
@@ -232,18 +250,10 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether this is a conflict copy of what people of a read-only node wrote, or moved to the name
-    /// it is a copy of.
+    /// Whether this is a conflict copy on a read-only node: it can't publish what it keeps, and a writer
+    /// may have had no need of that copy.
     fn own_copy(&self, node: usize, path: &[u8], there: Option<&DiskNode>) -> bool {
-        let (Some(there), Some(local)) = (there, self.local.get(&node)) else {
-            return false;
-        };
-        let Some(at) = find(path, b" (conflict ") else {
-            return false;
-        };
-        let content = self.contents.get(&ContentHash::chunk(&there.bytes));
-        content.is_some_and(|c| c.authors.contains(&node))
-            || local.iter().any(|p| p.starts_with(&path[..at]))
+        there.is_some() && self.read_only.contains(&node) && find(path, b" (conflict ").is_some()
     }
 
     fn nothing_lost(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {
@@ -286,6 +296,22 @@ impl Oracle {
                     "lost: content {} written on nodes {:?} stands in no tree (found: {where_else:?})",
                     show_hash(hash),
                     content.authors
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn copies(&self, node: &Node, tree: &Tree) -> Result<(), String> {
+        for (path, _) in tree.iter().filter(|(_, f)| f.kind == NodeKind::File) {
+            let Some(at) = find(path, b" (conflict ") else {
+                continue;
+            };
+            if find(&path[at + 1..], b" (conflict ").is_some() {
+                return Err(format!(
+                    "copies: {} on node {} is a copy of a copy",
+                    Shown(path),
+                    node.number
                 ));
             }
         }
@@ -398,37 +424,11 @@ fn related(a: &[u8], b: &[u8]) -> bool {
     a == b || above(a, b) || above(b, a)
 }
 
-fn copies(node: &Node, tree: &Tree) -> Result<(), String> {
-    let mut made = BTreeSet::new();
-    for (path, file) in tree.iter().filter(|(_, f)| f.kind == NodeKind::File) {
-        let Some(at) = find(path, b" (conflict ") else {
-            continue;
-        };
-        if find(&path[at + 1..], b" (conflict ").is_some() {
-            return Err(format!(
-                "copies: {} on node {} is a copy of a copy",
-                Shown(path),
-                node.number
-            ));
-        }
-        if !file.bytes.is_empty()
-            && !made.insert((path[..at].to_vec(), ContentHash::chunk(&file.bytes)))
-        {
-            return Err(format!(
-                "copies: {} on node {} was made twice",
-                Shown(path),
-                node.number
-            ));
-        }
-    }
-    Ok(())
-}
-
 fn find(all: &[u8], part: &[u8]) -> Option<usize> {
     all.windows(part.len()).position(|w| w == part)
 }
 
-fn index_fits(node: &Node) -> Result<(), String> {
+fn index_fits(node: &Node, ghosts: &BTreeSet<RelPath>) -> Result<(), String> {
     let number = node.number;
     let mut disk = BTreeMap::new();
     if walk(&node.disk, None, &mut disk).is_none() {
@@ -445,7 +445,7 @@ fn index_fits(node: &Node) -> Result<(), String> {
             (Some(a), Some(b)) => same_stat(
                 &a,
                 &DiskStat {
-                    ctime_ns: a.ctime_ns.min(b.ctime_ns),
+                    ctime_ns: if a.ctime_ns == 0 { 0 } else { b.ctime_ns },
                     ..b
                 },
             ),
@@ -476,10 +476,56 @@ fn index_fits(node: &Node) -> Result<(), String> {
     }
     let need = node.index.totals().map_err(|e| e.to_string())?.need;
     // What people of a read-only node took away may be missing there for other things.
-    if node.can_write() && need.files + need.deletes > 0 {
+    let wanted = node
+        .index
+        .needs(Need::Content, None, usize::MAX)
+        .map_err(|e| e.to_string())?;
+    let unobtainable = wanted.iter().filter(|p| ghosts.contains(p)).count() as u64;
+    if node.can_write() && need.files + need.deletes > unobtainable {
         return Err(format!("index: node {number} still needs {need:?}"));
     }
     Ok(())
+}
+
+/// Paths where something is wanted whose content stands nowhere any more. A machine that lost its index
+/// with the news of an overwritten or deleted file leaves such a wish behind at those who had heard of
+/// the file and not fetched it. Nothing is lost by it: its own user overwrote or deleted that content.
+fn ghosts(nodes: &[Node], trees: &[Tree]) -> Result<BTreeSet<RelPath>, String> {
+    let mut wanted = Vec::new();
+    for node in nodes {
+        let paths = node
+            .index
+            .needs(Need::Content, None, usize::MAX)
+            .map_err(|e| e.to_string())?;
+        for path in paths {
+            let entry = node.index.entry(&path).map_err(|e| e.to_string())?;
+            let Some(want) = entry.and_then(|e| e.want) else {
+                continue;
+            };
+            let record = Record::from_store(&node.keys, want.record).map_err(|e| e.to_string())?;
+            wanted.extend(record.entry.content.map(|content| (path, content)));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let seed = nodes
+        .iter()
+        .find_map(|n| n.keys.read())
+        .map_or(0, |read| read.chunk_seed());
+    let files = trees
+        .iter()
+        .flat_map(|t| t.values())
+        .filter(|f| f.kind == NodeKind::File);
+    let standing: BTreeSet<_> = files
+        .filter_map(|f| manifest_of(&f.bytes, seed).ok())
+        .map(|m| m.root)
+        .collect();
+    Ok(wanted
+        .into_iter()
+        .filter(|(_, c)| !standing.contains(c))
+        .map(|(p, _)| p)
+        .collect())
 }
 
 fn read(disk: &MemDisk, path: &RelPath) -> Option<Vec<u8>> {
