@@ -1,7 +1,7 @@
 //! Real daemons on loopback: started, told and killed as a person would.
 //!
-//! Every daemon keeps to the loopback interface and finds the others by known hosts, so tests can run side by
-//! side. Nothing here sleeps: waiting is `syncctl wait`, or reading what a process prints.
+//! A daemon keeps to the loopback interface and finds the others by known hosts, so tests can run side by side;
+//! or it lives in a network namespace and may use all of the network there. Nothing here sleeps: waiting is `syncctl wait`, or reading what a process prints.
 
 use std::{
     io::{self, Write},
@@ -26,6 +26,7 @@ pub struct Programs {
 pub struct Machine {
     programs: Programs,
     dir: tempfile::TempDir,
+    namespace: Option<String>,
     child: Option<Child>,
 }
 
@@ -37,8 +38,17 @@ impl Machine {
         Ok(Self {
             programs: programs.clone(),
             dir,
+            namespace: None,
             child: None,
         })
+    }
+
+    /// A machine in the network namespace of this name, which is there already. Its daemon listens and
+    /// announces as it would without any settings. Only root may start it.
+    pub fn inside(programs: &Programs, namespace: &str) -> io::Result<Self> {
+        let mut machine = Self::new(programs)?;
+        machine.namespace = Some(namespace.to_owned());
+        Ok(machine)
     }
 
     /// The daemon's home.
@@ -75,20 +85,20 @@ impl Machine {
         self.wait_until_up()
     }
 
-    /// The command that would start the daemon, bound to loopback.
+    /// The command that would start the daemon: bound to loopback, or free in its namespace.
     pub fn daemon(&self) -> Command {
-        let mut command = Command::new(&self.programs.syncd);
-        command.args([
-            "run",
-            "--bind",
-            "lo",
-            "--no-lan",
-            "--no-dht",
-            "--no-upnp",
-            "--listen",
-            "127.0.0.1:0",
-            "--home",
-        ]);
+        let mut command = if let Some(namespace) = &self.namespace {
+            // `ip` becomes the daemon, so its process id is the daemon's.
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace]);
+            command.arg(&self.programs.syncd).arg("run");
+            command
+        } else {
+            let mut command = Command::new(&self.programs.syncd);
+            command.args(["run", "--bind", "lo", "--no-lan", "--listen", "127.0.0.1:0"]);
+            command
+        };
+        command.args(["--no-dht", "--no-upnp", "--home"]);
         command.arg(self.home());
         command
     }
