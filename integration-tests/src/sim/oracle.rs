@@ -13,7 +13,8 @@
 //!   of files. A read-only node does too, except at, above and below paths that its own people changed, and
 //!   for conflict copies of what they wrote.
 //! - **risen** (at rest): a file that a person deleted, whose content the node's durable index held at that path,
-//!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only in runs in which no
+//!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only for paths that people
+//!   of one node alone ever touched, and in runs in which no
 //!   index was lost: a rebuilt index may bring a deleted file back.
 //! - **copies** (at rest): no conflict copy of a conflict copy, and none twice (unless two people wrote the same,
 //!   or an index was lost: then a content has two authors, who stand in the names).
@@ -72,6 +73,8 @@ pub struct Oracle {
     deleted: Vec<Deleted>,
     /// Paths that people of read-only nodes changed.
     local: BTreeMap<usize, BTreeSet<Vec<u8>>>,
+    /// Nodes whose people ever touched a path.
+    hands: BTreeMap<Vec<u8>, BTreeSet<usize>>,
     /// Nodes whose people did anything.
     busy: BTreeSet<usize>,
     /// Some index was lost or rolled back.
@@ -94,6 +97,9 @@ impl Oracle {
     pub fn user(&mut self, node: usize, effect: &Effect, index: &MemIndex) {
         let local = self.read_only.contains(&node);
         self.busy.insert(node);
+        for path in &effect.paths {
+            self.hands.entry(path.clone()).or_default().insert(node);
+        }
         for hash in &effect.created {
             let content = self.contents.entry(*hash).or_default();
             content.authors.insert(node);
@@ -304,10 +310,11 @@ impl Oracle {
 
     fn copies(&self, node: &Node, tree: &Tree) -> Result<(), String> {
         for (path, _) in tree.iter().filter(|(_, f)| f.kind == NodeKind::File) {
-            let Some(at) = find(path, b" (conflict ") else {
+            let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+            let Some(at) = find(name, b" (conflict ") else {
                 continue;
             };
-            if find(&path[at + 1..], b" (conflict ").is_some() {
+            if find(&name[at + 1..], b" (conflict ").is_some() {
                 return Err(format!(
                     "copies: {} on node {} is a copy of a copy",
                     Shown(path),
@@ -323,6 +330,13 @@ impl Oracle {
             return Ok(());
         }
         for deleted in &self.deleted {
+            if self
+                .hands
+                .get(&deleted.path)
+                .is_some_and(|nodes| nodes.len() > 1)
+            {
+                continue;
+            }
             if self
                 .contents
                 .get(&deleted.content)
