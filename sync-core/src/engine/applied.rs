@@ -11,6 +11,7 @@ use crate::{
     index::{Index, IndexEntry, IndexResult, flag},
     path::RelPath,
     record::Record,
+    version::Causality,
 };
 
 /// Paths in one scan of dirty paths; with more, everything is looked at.
@@ -100,6 +101,16 @@ impl<I: Index> Engine<I> {
         self.work.no_local.remove(&path);
         let old = self.entry(&path)?;
         let former = self.open_held(old.as_ref())?;
+        if former
+            .as_ref()
+            .is_some_and(|f| f.version.compare(&record.version) == Causality::After)
+        {
+            // A newer record was made of this path while the group ran; a scan says what stands there.
+            self.scan.dirty.insert(path);
+            self.scan.dirty.extend(copies);
+            self.scan.dirty.extend(from);
+            return Ok(());
+        }
         let had = old.as_ref().and_then(|e| e.content);
         let mut entry = old.unwrap_or_default();
         entry.stat = stat;
@@ -215,6 +226,14 @@ impl<I: Index> Engine<I> {
         }
         // What it holds isn't synced: it stays here, and the deletion stands for the others.
         let mut entry = entry;
+        if entry
+            .want
+            .as_ref()
+            .is_some_and(|w| w.record.dot() != Some(record.version.dot))
+        {
+            // Something newer came while the group ran.
+            return Ok(());
+        }
         entry.want = None;
         entry.held = Some(record.raw().clone());
         self.scan.dirty.insert(path.clone());
@@ -299,7 +318,7 @@ impl<I: Index> Engine<I> {
         let busy =
             self.work.group.is_some() || self.scan.running.is_some() || !self.scan.dirty.is_empty();
         let exchanging = self.sessions.values().any(|p| p.burst_since.is_some());
-        let state = if self.failed.is_some() || self.lost.is_some() {
+        let state = if self.failed.is_some() || self.lost.is_some() || self.disk_full.is_some() {
             State::Stopped
         } else if self.paused {
             State::Paused

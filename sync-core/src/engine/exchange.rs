@@ -44,6 +44,8 @@ pub(super) struct Peer {
     /// Mark of what was learned from it.
     pub(super) mark: u64,
     asked: bool,
+    /// A greeting of ours was not answered by a question yet.
+    may_ask: bool,
     sent: u64,
     /// Last number that was sent with our knowledge.
     complete: Option<u64>,
@@ -87,6 +89,7 @@ impl<I: Index> Engine<I> {
             burst_since: None,
             mark: 0,
             asked: false,
+            may_ask: false,
             sent: 0,
             complete: None,
             unanswered: VecDeque::new(),
@@ -112,6 +115,9 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn send_head(&mut self, session: SessionId) {
+        if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.may_ask = true;
+        }
         let head = Head {
             generation: self.numbering,
             last: Seq(self.flush.durable),
@@ -143,6 +149,7 @@ impl<I: Index> Engine<I> {
         peer.told = None;
         if peer.reached < peer.their_last {
             peer.burst_since = Some(self.now.mono);
+            self.work.waits_since.get_or_insert(self.now.mono);
         }
         let after = Seq(peer.reached);
         self.send(
@@ -161,11 +168,23 @@ impl<I: Index> Engine<I> {
             self.check_own(raw);
         }
         let ours = ask.generation == self.numbering;
-        if ours && ask.after.0 > self.seq {
-            // The peer holds numbers that we never gave: our past is younger than its memory.
+        let durable = self.flush.durable;
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return Ok(());
+        };
+        // One question for each greeting: an answer is long and a question short.
+        if !std::mem::replace(&mut peer.may_ask, false) {
+            return Ok(());
+        }
+        let never_given = self.last_known + 1..=self.cfg.seqs.start;
+        if ours
+            && peer.level.can_write()
+            && (never_given.contains(&ask.after.0) || ask.after.0 > self.seq)
+        {
+            // The peer holds numbers that we never gave: our past is younger than its memory. Its word is
+            // not signed, so only a writer's counts.
             self.ask_new_replica();
         }
-        let durable = self.flush.durable;
         let Some(peer) = self.sessions.get_mut(&session) else {
             return Ok(());
         };
@@ -193,8 +212,8 @@ impl<I: Index> Engine<I> {
         // Knowledge is not signed. Who may not write must not make us believe that we have seen, and
         // therefore lost, what we never had.
         let trusted = peer.level.can_write() && !peer.refused;
-        let refused = std::mem::take(&mut peer.refused);
-        if !refused {
+        // What was refused is asked for again in another session; nothing may look seen that wasn't taken.
+        if !peer.refused {
             let value = encode(&value)?;
             self.put_fact(name, value);
         }

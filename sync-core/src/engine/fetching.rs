@@ -1,5 +1,7 @@
 //! What the fetch scheduler asks of the index and the disk, and what it brings.
 
+use std::time::Duration;
+
 use super::{Config, Engine, Output};
 use crate::{
     disk::Source,
@@ -8,6 +10,9 @@ use crate::{
     manifest::ContentRoot,
     message::Message,
 };
+
+/// Rounds of asking everybody, five seconds apart, after which a content nobody holds is left alone for longer.
+const ASKED_ENOUGH: u32 = 4;
 
 pub(super) fn new_fetcher(cfg: &Config) -> Fetcher {
     Fetcher::new(cfg.seed)
@@ -93,7 +98,7 @@ impl<I: Index> Engine<I> {
                 FetchOutput::Failed { content, error, .. } => {
                     self.unfetchable(content, error.to_string())?
                 }
-                FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents),
+                FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents)?,
                 FetchOutput::Announce(session, have) => {
                     self.send(session, Message::Have(vec![have]))
                 }
@@ -106,7 +111,28 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
-    fn ask_who_has(&mut self, to: Option<crate::ids::SessionId>, contents: Vec<ContentRoot>) {
+    fn ask_who_has(
+        &mut self,
+        to: Option<crate::ids::SessionId>,
+        contents: Vec<ContentRoot>,
+    ) -> IndexResult<()> {
+        let mut contents = contents;
+        if to.is_none() {
+            let mut given_up = Vec::new();
+            for content in &contents {
+                let asked = self.work.asked.entry(*content).or_default();
+                *asked += 1;
+                if *asked > ASKED_ENOUGH {
+                    given_up.push(*content);
+                }
+            }
+            contents.retain(|c| !given_up.contains(c));
+            for content in given_up {
+                let reason = "no member who is connected holds it; it comes when one does";
+                self.unfetchable(content, reason.into())?;
+                self.fetcher.forget(content);
+            }
+        }
         let sessions: Vec<_> = match to {
             Some(session) => vec![session],
             None => self.sessions.keys().copied().collect(),
@@ -116,11 +142,13 @@ impl<I: Index> Engine<I> {
                 self.send(session, Message::WhoHas(part.to_vec()));
             }
         }
+        Ok(())
     }
 
     /// A content is here: all files that wait for it can be placed. A temporary serves the first; the
     /// others copy from it once it stands.
     fn arrived(&mut self, content: ContentRoot, source: &Source) -> IndexResult<()> {
+        self.work.asked.remove(&content);
         let Some(waiting) = self.work.waiting.remove(&content) else {
             self.work.placing.remove(&content);
             return Ok(());
@@ -158,6 +186,7 @@ impl<I: Index> Engine<I> {
     }
 
     fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
+        self.work.asked.remove(&content);
         for path in self.work.waiting.remove(&content).unwrap_or_default() {
             self.work.active.remove(&path);
             self.stick(&path, reason.clone());
@@ -167,6 +196,9 @@ impl<I: Index> Engine<I> {
 
     /// A session came: what it was recorded to hold can be asked of it.
     pub(super) fn holders_changed(&mut self) -> IndexResult<()> {
+        for stuck in self.stuck.values_mut().filter(|s| s.wanted) {
+            stuck.next = stuck.next.min(self.now.mono + Duration::from_secs(1));
+        }
         let active: Vec<_> = self
             .work
             .active

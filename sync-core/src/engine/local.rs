@@ -4,7 +4,7 @@
 //! it, whoever wrote it. So a crash between a rename and its commit, a rebuilt index and a folder seeded by
 //! hand are all the same case, and none makes a conflict.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Engine, Event, RACY_RECHECK, Running, store::live_dir};
 use crate::{
@@ -366,6 +366,7 @@ impl<I: Index> Engine<I> {
     fn gone(&mut self, paths: Vec<RelPath>) -> IndexResult<()> {
         let mut files = 0u64;
         let mut deleted = Vec::new();
+        let all: BTreeSet<_> = paths.iter().cloned().collect();
         for path in paths {
             self.work.stale.remove(&path);
             let Some(mut entry) = self.entry(&path)?.filter(|e| e.stat.is_some()) else {
@@ -399,7 +400,7 @@ impl<I: Index> Engine<I> {
                 None => {
                     let moved = match content {
                         Some(content) if was_file && !was_edit => {
-                            self.stands_elsewhere(&path, &content)?
+                            self.stands_elsewhere(&all, &content)?
                         }
                         _ => false,
                     };
@@ -439,16 +440,14 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
+    /// Whether a content still stands at a path that isn't going as well: then its file was moved.
     fn stands_elsewhere(
         &mut self,
-        path: &RelPath,
+        going: &BTreeSet<RelPath>,
         content: &crate::manifest::ContentRoot,
     ) -> IndexResult<bool> {
-        Ok(self
-            .index
-            .with_content(content, 4)?
-            .iter()
-            .any(|p| p != path))
+        let paths = self.index.with_content(content, 64)?;
+        Ok(paths.iter().any(|p| !going.contains(p)))
     }
 
     /// Whether `files` more deletions are too many to let go unasked: more than half of all files, and
@@ -464,7 +463,11 @@ impl<I: Index> Engine<I> {
         }
         let before: u64 = self.guard.recent.iter().map(|(_, n)| n).sum();
         let deleted = before + files;
-        let left = self.index.totals()?.local.files;
+        let totals = self.index.totals()?;
+        if totals.held_back > 0 {
+            return Ok(files > 0);
+        }
+        let left = totals.local.files;
         let total = left + before;
         Ok(files > 0 && deleted > GUARD_FILES && deleted * 2 > total)
     }
@@ -473,6 +476,11 @@ impl<I: Index> Engine<I> {
     pub(super) fn approve(&mut self) -> IndexResult<()> {
         for (path, mut entry) in self.held_back()? {
             entry.flags &= !flag::HELD_BACK;
+            if entry.want.is_some() {
+                // An edit of somebody else came meanwhile, and it stays.
+                self.put(path, entry, false);
+                continue;
+            }
             self.delete(path, entry)?;
         }
         self.guard.recent.clear();
@@ -483,6 +491,10 @@ impl<I: Index> Engine<I> {
     pub(super) fn reject(&mut self) -> IndexResult<()> {
         for (path, mut entry) in self.held_back()? {
             entry.flags &= !flag::HELD_BACK;
+            if entry.want.is_some() {
+                self.put(path, entry, false);
+                continue;
+            }
             if let Some(held) = self.open_held(Some(&entry))? {
                 entry.want = Some(super::work::want_for(&held, Vec::new()));
             }

@@ -76,6 +76,9 @@ pub struct Engine<I> {
     seq: u64,
     reserve_asked: bool,
     replica_asked: bool,
+    replicas_taken: u32,
+    /// The last number that former runs gave, as far as the index remembers.
+    last_known: u64,
     flush: Flush,
     sessions: BTreeMap<SessionId, Peer>,
     scan: Scan,
@@ -149,6 +152,8 @@ struct Work {
     waiting: BTreeMap<ContentRoot, BTreeSet<RelPath>>,
     /// Files that a planned rename takes away.
     sources: BTreeSet<RelPath>,
+    /// How often everybody was asked for a content that nobody is known to hold.
+    asked: BTreeMap<ContentRoot, u32>,
     /// Contents whose temporary is being put in place.
     placing: BTreeSet<ContentRoot>,
     /// Paths that the disk contradicted: not planned again until they were looked at.
@@ -157,6 +162,8 @@ struct Work {
     no_local: BTreeSet<RelPath>,
     cursor: work::Cursor,
     dirty: bool,
+    /// Since when work waits for the end of a burst.
+    waits_since: Option<Duration>,
     next_round: Duration,
 }
 
@@ -195,6 +202,8 @@ impl<I: Index> Engine<I> {
             locals: Vec::new(),
             reserve_asked: false,
             replica_asked: false,
+            replicas_taken: 0,
+            last_known: 0,
             flush: Flush::default(),
             sessions: BTreeMap::new(),
             scan: Scan {
@@ -213,7 +222,8 @@ impl<I: Index> Engine<I> {
             disk_full: None,
             last_state: None,
         };
-        engine.flush.durable = engine.last_seq_on_disk()?;
+        engine.last_known = engine.last_seq_on_disk()?;
+        engine.flush.durable = engine.last_known;
         engine.write_numbering();
         engine.finish()?;
         Ok(engine)

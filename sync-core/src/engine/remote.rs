@@ -59,7 +59,10 @@ impl<I: Index> Engine<I> {
             else {
                 return Ok(());
             };
-            peer.burst_since.get_or_insert(self.now.mono);
+            if peer.burst_since.is_none() {
+                peer.burst_since = Some(self.now.mono);
+                self.work.waits_since.get_or_insert(self.now.mono);
+            }
             peer.their_last = peer.their_last.max(announce.seq.0);
             match Record::verify(&self.cfg.keys, announce.record, &mut self.verified) {
                 Ok(record) => self.take(session, record, announce.holds)?,
@@ -83,7 +86,7 @@ impl<I: Index> Engine<I> {
             return Ok(());
         };
         if record.version.dot.replica == self.cfg.replica
-            && record.version.dot.counter > self.counter
+            && !self.knowledge.covers(record.version.dot)
         {
             self.ask_new_replica();
         }
@@ -125,6 +128,10 @@ impl<I: Index> Engine<I> {
             Verdict::Take => {
                 let mut entry = old.unwrap_or_default();
                 entry.learned = mark;
+                if record.entry.kind.is_live() {
+                    // Somebody else wants it to be there: the held deletion is past.
+                    entry.flags &= !flag::HELD_BACK;
+                }
                 self.drop_work(&path);
                 self.work.no_local.remove(&path);
                 self.stuck.remove(&path);
@@ -149,7 +156,7 @@ impl<I: Index> Engine<I> {
             return;
         };
         let dot = record.version.dot;
-        if dot.replica == self.cfg.replica && dot.counter > self.counter {
+        if dot.replica == self.cfg.replica && !self.knowledge.covers(dot) {
             self.ask_new_replica();
         }
     }

@@ -12,8 +12,11 @@ use crate::{
     },
     path::RelPath,
     record::{RawRecord, Record, sign},
-    version::{Dot, Vector, Version},
+    version::{Dot, MAX_REPLICAS, Vector, Version},
 };
+
+/// New replica ids in one run; more would be somebody's game.
+const MAX_NEW_REPLICAS: u32 = 3;
 
 const NUMBERING: &[u8] = b"numbering";
 const KNOWLEDGE: &[u8] = b"knowledge";
@@ -239,8 +242,17 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn merge_knowledge(&mut self, other: &Vector) {
-        if !self.knowledge.includes(other) {
-            self.knowledge.merge(other);
+        let us = self.cfg.replica;
+        if other.counter(us) > self.knowledge.counter(us) {
+            // A writer knows of changes of ours that we never made. What else it knows must not be taken
+            // for ours either: we are younger than we believe.
+            self.ask_new_replica();
+            return;
+        }
+        let mut merged = self.knowledge.clone();
+        merged.merge(other);
+        if merged != self.knowledge && merged.len() <= MAX_REPLICAS {
+            self.knowledge = merged;
             self.pending.knowledge = true;
         }
     }
@@ -309,8 +321,9 @@ impl<I: Index> Engine<I> {
 
     /// Somebody has records of ours that we never made: we were restored from a backup.
     pub(super) fn ask_new_replica(&mut self) {
-        if !self.replica_asked {
+        if !self.replica_asked && self.replicas_taken < MAX_NEW_REPLICAS {
             self.replica_asked = true;
+            self.replicas_taken += 1;
             self.out.push_back(Output::NewReplica);
         }
     }

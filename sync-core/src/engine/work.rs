@@ -70,6 +70,10 @@ impl<I: Index> Engine<I> {
         let Some(active) = self.work.active.remove(path) else {
             return;
         };
+        if let Some(from) = &active.from {
+            self.work.sources.remove(from);
+            self.work.dirty = true;
+        }
         self.work.ready.retain(|p| p != path);
         let Some(content) = active.record.entry.content else {
             return;
@@ -96,11 +100,18 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn may_work(&self) -> bool {
-        let burst = self.sessions.values().filter_map(|p| p.burst_since);
-        let waiting = burst
-            .into_iter()
-            .any(|since| self.now.mono < since + BURST_WAIT);
-        self.active_now() && self.scan.first_done && self.disk_full.is_none() && !waiting
+        let now = self.now.mono;
+        let open = self.sessions.values().filter_map(|p| p.burst_since);
+        let in_burst = open.into_iter().any(|since| now < since + BURST_WAIT);
+        // A peer that begins burst after burst doesn't hold everybody up for ever.
+        let patient = self
+            .work
+            .waits_since
+            .is_none_or(|since| now < since + BURST_WAIT);
+        self.active_now()
+            && self.scan.first_done
+            && self.disk_full.is_none()
+            && !(in_burst && patient)
     }
 
     /// Looks for work, as far as there is room for it.
@@ -449,6 +460,7 @@ impl<I: Index> Engine<I> {
         if let Some(running) = &mut self.scan.running {
             running.touched.extend(self.work.touched.iter().cloned());
         }
+        self.work.waits_since = None;
         self.work.last_group += 1;
         let group = self.work.last_group;
         self.work.group = Some((group, paths));
