@@ -1,5 +1,7 @@
 //! Real daemons on loopback, told by the real command line.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use std::{
     fs,
     io::{Read, Write},

@@ -1,5 +1,7 @@
 //! The vectors in `docs/PROTOCOL.md` are what the code does. Each name there must be known here.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use std::collections::BTreeMap;
 
 use sync_core::{

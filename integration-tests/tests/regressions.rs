@@ -2,6 +2,8 @@
 //!
 //! A change of what a seed draws makes these other runs; then they are seeds like any, and do no harm.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use integration_tests::sim::{Options, Simulation};
 
 fn run(seed: u64, options: Options) {

@@ -1,5 +1,7 @@
 //! Scenarios by hand: each says in its name what must be.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use integration_tests::sim::{Simulation, faults::Fault, user::Op};

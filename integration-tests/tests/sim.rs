@@ -1,5 +1,7 @@
 //! Many seeds of the simulator. See the crate's README for the variables that steer them.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     sync::{Mutex, PoisonError},

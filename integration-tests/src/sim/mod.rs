@@ -689,7 +689,9 @@ impl Simulation {
             if self.now < self.active_at + Duration::from_secs(8) {
                 continue;
             }
-            if self.settle_held() {
+            // What a watcher missed is still to be found.
+            let unseen = self.heap.any(|event| matches!(event, Event::Watch(..)));
+            if unseen || self.settle_held() {
                 continue;
             }
             verdict = self
@@ -724,7 +726,7 @@ impl Simulation {
             if held && self.nodes[number].live.is_some() {
                 any = true;
                 self.totals.held += 1;
-                let input = if self.seed % 2 == 0 {
+                let input = if self.seed.is_multiple_of(2) {
                     Input::Approve
                 } else {
                     Input::Reject

@@ -23,13 +23,16 @@ use sync_store::{
 
 use super::{node::Node, rng::Rng};
 
+/// Objects of an answer, and whether each is the last one.
+pub type Pieces = Vec<(Option<Bytes>, bool)>;
+
 /// What a piece of work came to.
 #[derive(Debug, Default)]
 pub struct Done {
     /// What the engine is told, and how much later.
     pub inputs: Vec<(Duration, Input)>,
     /// An answer for a peer, and whether an object of it is a chunk.
-    pub answer: Option<(SessionId, u32, Vec<(Option<Bytes>, bool)>)>,
+    pub answer: Option<(SessionId, u32, Pieces)>,
     /// The machine died over it.
     pub died: bool,
 }
