@@ -104,9 +104,10 @@ impl Machine {
     }
 
     fn wait_until_up(&mut self) -> io::Result<()> {
-        // The socket is there when the daemon answers; asking is cheap, and bounded.
+        // A daemon answers before it has taken the folder of its command line, so the folder is asked for.
+        // Asking is cheap, and bounded.
         for _ in 0..600 {
-            if self.ctl(&["status"])?.status.success() {
+            if self.ctl(&["folder", "show", "folder"])?.status.success() {
                 return Ok(());
             }
             if let Some(child) = &mut self.child

@@ -9,6 +9,7 @@ use crate::{
     message::{Announce, Have, Message},
     reconcile::{Verdict, reconcile},
     record::{RawRecord, Record, RecordError},
+    version::Causality,
 };
 
 impl<I: Index> Engine<I> {
@@ -99,7 +100,18 @@ impl<I: Index> Engine<I> {
             .map(|raw| self.open(raw))
             .transpose()?;
         match reconcile(current.as_ref(), &record, &self.knowledge) {
-            Verdict::Ignore => Ok(()),
+            Verdict::Ignore => {
+                // The peer may have passed ours over for a state that is gone by now: it hears of ours again.
+                let rival = current
+                    .is_some_and(|c| c.version.compare(&record.version) == Causality::Concurrent);
+                if let Some(mut entry) =
+                    old.filter(|_| rival && !self.knowledge.covers(record.version.dot))
+                {
+                    entry.learned = 0;
+                    self.put(path, entry, true);
+                }
+                Ok(())
+            }
             Verdict::Known => {
                 let Some(mut entry) = old else { return Ok(()) };
                 let Some(want) = entry
