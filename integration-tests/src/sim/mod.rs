@@ -14,20 +14,25 @@
 //! | `net`, `wire` | links and sessions, and their events |
 //! | `node`, `shell` | machines, and the work that engines ask for |
 //! | `user`, `faults` | what people do and what goes wrong |
-//! | `oracle` | what must hold |
+//! | `oracle`, `rest` | what must hold, and when it is judged |
 //! | `script` | the same by hand, for scenarios |
 
 pub mod faults;
+mod fits;
 pub mod heap;
 pub mod net;
 pub mod node;
 pub mod oracle;
+mod report;
+mod rest;
 pub mod rng;
 pub mod script;
 pub mod shell;
+mod show;
 pub mod trace;
 pub mod user;
 mod wire;
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +42,9 @@ use std::{
 
 use bytes::Bytes;
 use sync_core::{
-    engine::{Event as EngineEvent, Input, Output},
+    engine::{Input, Output},
     ids::{PeerKey, SessionId},
-    index::Index as _,
     keys::FolderKeys,
-    message::Message,
     path::RelPath,
     secret::{ReadWriteSecret, Secret},
 };
@@ -53,7 +56,9 @@ use heap::Heap;
 use net::{Link, Pair, pair};
 use node::Node;
 use oracle::Oracle;
+pub use report::{Options, Report, Totals};
 use rng::Rng;
+use show::{show_input, word};
 use trace::Trace;
 use user::{Effect, Habits, Op, perform};
 
@@ -65,90 +70,6 @@ pub const IDLE: Duration = Duration::from_secs(60);
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// More steps than this are a run without end.
 const MAX_STEPS: u64 = 3_000_000;
-
-/// How a run differs from the usual.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Print every step.
-    pub trace: bool,
-    /// Real sessions; else every eighth seed has them.
-    pub real_sessions: Option<bool>,
-    /// How many nodes.
-    pub nodes: Option<usize>,
-    /// Whether the last node is read-only.
-    pub read_only: Option<bool>,
-    /// How many operations people do at most, to shorten a failing run.
-    pub max_ops: Option<usize>,
-    /// How many faults happen at most.
-    pub max_faults: Option<usize>,
-    /// No chance of its own: only what a script does.
-    pub scripted: bool,
-}
-
-/// What happened in a run, or in many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Totals {
-    pub seeds: u64,
-    pub steps: u64,
-    pub ops: u64,
-    pub races: u64,
-    pub faults: u64,
-    pub crashes: u64,
-    pub crashes_in_apply: u64,
-    pub crashes_in_start: u64,
-    pub resets: u64,
-    pub partitions: u64,
-    pub rebuilds: u64,
-    pub conflicts: u64,
-    pub edit_delete_races: u64,
-    pub held: u64,
-    pub messages: u64,
-    pub wire_bytes: u64,
-    pub chunk_bytes: u64,
-    pub virtual_s: u64,
-    pub slowest_rest_s: u64,
-    pub real_sessions: u64,
-}
-
-impl Totals {
-    /// Takes the totals of another run in.
-    pub fn add(&mut self, o: &Self) {
-        self.seeds += o.seeds;
-        self.steps += o.steps;
-        self.ops += o.ops;
-        self.races += o.races;
-        self.faults += o.faults;
-        self.crashes += o.crashes;
-        self.crashes_in_apply += o.crashes_in_apply;
-        self.crashes_in_start += o.crashes_in_start;
-        self.resets += o.resets;
-        self.partitions += o.partitions;
-        self.rebuilds += o.rebuilds;
-        self.conflicts += o.conflicts;
-        self.edit_delete_races += o.edit_delete_races;
-        self.held += o.held;
-        self.messages += o.messages;
-        self.wire_bytes += o.wire_bytes;
-        self.chunk_bytes += o.chunk_bytes;
-        self.virtual_s += o.virtual_s;
-        self.slowest_rest_s = self.slowest_rest_s.max(o.slowest_rest_s);
-        self.real_sessions += o.real_sessions;
-    }
-}
-
-/// The end of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Which.
-    pub seed: u64,
-    /// Hash over all steps.
-    pub trace_hash: u64,
-    /// What happened.
-    pub totals: Totals,
-    /// What went wrong, if anything did.
-    pub failure: Option<String>,
-}
 
 /// What can be due.
 #[derive(Debug)]
@@ -320,6 +241,7 @@ impl Simulation {
     pub fn report(mut self) -> Report {
         self.totals.steps = self.trace.steps();
         self.totals.virtual_s = self.now.as_secs();
+        self.totals.edit_delete_races = self.oracle.edit_delete_races;
         self.totals.rebuilds = self.nodes.iter().map(|n| n.rebuilds).sum();
         Report {
             seed: self.seed,
@@ -507,129 +429,6 @@ impl Simulation {
         }
     }
 
-    fn output(&mut self, number: usize, output: Output) {
-        let run = self.nodes[number].run;
-        let slow = self.nodes[number].slow_ms;
-        if !matches!(output, Output::Event(_) | Output::Scan { .. }) {
-            self.activity += 1;
-            // Asking around for what nobody has doesn't keep the others from resting.
-            let asks = |m: &Message| matches!(m, Message::WhoHas(_) | Message::Have(_));
-            if !matches!(&output, Output::Send { message, .. } if asks(message)) {
-                self.active_at = self.now;
-            }
-        }
-        let delay = match &output {
-            Output::Send { session, message } => {
-                self.totals.messages += 1;
-                let bytes = message.encode();
-                self.trace.step(self.now, number, "send", &bytes);
-                let (session, now) = (*session, self.now);
-                self.trace.line(now, number, || {
-                    format!("send {session:?} {}", show_message(message))
-                });
-                self.send(number, session, bytes);
-                return;
-            }
-            Output::StopServing { session, requests } => {
-                if let Some(live) = &mut self.nodes[number].live {
-                    live.cancelled
-                        .extend(requests.iter().map(|r| (*session, *r)));
-                }
-                let (session, requests) = (*session, requests.clone());
-                self.stop_serving(number, session, &requests);
-                return;
-            }
-            Output::Event(event) => {
-                if let EngineEvent::Conflict { .. } = event {
-                    self.totals.conflicts += 1;
-                }
-                self.trace
-                    .line(self.now, number, || format!("event {event:?}"));
-                return;
-            }
-            Output::Ban { reason, .. } => {
-                let reason = reason.clone();
-                return self.fail(format!("node {number} bans an honest peer: {reason}"));
-            }
-            Output::IndexFailed(error) => {
-                let error = error.to_string();
-                return self.fail(format!("node {number}: the index failed: {error}"));
-            }
-            Output::Scan { .. } => {
-                self.scans += 1;
-                self.rng.millis(0, 15)
-            }
-            Output::Flush { .. } if self.rng.chance(3) => self.rng.millis(100, 900),
-            Output::CheckTemp { .. }
-            | Output::CopyLocal { .. }
-            | Output::Write { .. }
-            | Output::DropTemp { .. } => {
-                let now = self.now;
-                let wait = self.rng.millis(0, slow);
-                let Some(live) = &mut self.nodes[number].live else {
-                    return;
-                };
-                live.temps_until = live.temps_until.max(now + wait);
-                live.temps_until - now
-            }
-            _ => self.rng.millis(0, slow),
-        };
-        self.heap
-            .push(self.now + delay, Event::Work(number, run, Box::new(output)));
-    }
-
-    fn work(&mut self, number: usize, output: Output) {
-        let name = work_word(&output);
-        let applies = matches!(output, Output::Apply { .. });
-        self.trace.step(self.now, number, name, &[]);
-        self.trace.line(self.now, number, || show_output(&output));
-        let crash_at = (applies && self.doomed.contains(&number)).then(|| self.rng.below(30));
-        let may_race = applies || matches!(output, Output::Scan { .. });
-        if may_race && !self.calm && self.people.chance(6) && self.may_act(number) {
-            let op = user::draw(&mut self.people, &self.nodes[number].disk, &self.habits);
-            let after = self.people.below(40);
-            self.nodes[number].meddle().race = op.map(|op| (after, op));
-        }
-        let before = self.nodes[number].disk.mutations();
-        let done = shell::work(&mut self.nodes[number], output, self.now, crash_at);
-        let raced = {
-            let mut meddling = self.nodes[number].meddle();
-            meddling.race = None;
-            std::mem::take(&mut meddling.raced)
-        };
-        for (op, effect) in raced {
-            self.totals.races += 1;
-            self.trace
-                .line(self.now, number, || format!("meanwhile: {}", op.show()));
-            self.acted(number, &op, &effect);
-        }
-        if done.died {
-            self.doomed.remove(&number);
-            self.totals.crashes_in_apply += 1;
-            self.crash(number, true);
-            return;
-        }
-        if self.nodes[number].disk.mutations() != before {
-            self.trace.step(
-                self.now,
-                number,
-                "disk",
-                &self.nodes[number].disk.mutations().to_le_bytes(),
-            );
-            if applies {
-                self.check_disk(number);
-            }
-        }
-        let run = self.nodes[number].run;
-        for (after, input) in done.inputs {
-            self.heap
-                .push(self.now + after, Event::Input(number, run, Box::new(input)));
-        }
-        if let Some((session, request, objects)) = done.answer {
-            self.answer(number, session, request, objects);
-        }
-    }
-
     /// Whether people of a node may act.
     pub(crate) fn may_act(&self, number: usize) -> bool {
         self.shadow.as_ref().is_none_or(|(only, _)| *only == number)
@@ -676,204 +475,5 @@ impl Simulation {
             self.heap
                 .push(self.now + after, Event::Watch(number, paths));
         }
-    }
-
-    /// Lets the cluster come to rest, and judges it.
-    pub(crate) fn come_to_rest(&mut self) {
-        let limit = self.now + REST_LIMIT;
-        let mut verdict = Err("nothing was judged".to_owned());
-        while self.failure.is_none() && self.now < limit {
-            let next = (self.active_at + Duration::from_secs(8))
-                .max(self.now + Duration::from_millis(500));
-            self.run_until(next.min(limit));
-            if self.now < self.active_at + Duration::from_secs(8) {
-                continue;
-            }
-            // What a watcher missed is still to be found.
-            let unseen = self.heap.any(|event| matches!(event, Event::Watch(..)));
-            if unseen || self.settle_held() {
-                continue;
-            }
-            verdict = self
-                .oracle
-                .judge(&self.nodes)
-                .and_then(|()| self.compare_shadow());
-            if verdict.is_ok() {
-                return;
-            }
-        }
-        if let Err(why) = verdict {
-            let last = self.active_at.as_secs_f64();
-            let restless = self.active_at + Duration::from_secs(8) > self.now;
-            let now = self.oracle.judge(&self.nodes);
-            let what = if restless {
-                format!("restless: at the end {now:?}, before ")
-            } else {
-                String::new()
-            };
-            self.fail(format!("{what}{why} (last activity at {last:.3} s)"));
-        }
-    }
-
-    /// Lets held deletions go, or fetches the files back. Whether there were any.
-    fn settle_held(&mut self) -> bool {
-        let mut any = false;
-        for number in 0..self.nodes.len() {
-            let held = self.nodes[number]
-                .index
-                .totals()
-                .is_ok_and(|t| t.held_back > 0);
-            if held && self.nodes[number].live.is_some() {
-                any = true;
-                self.totals.held += 1;
-                let input = if self.seed.is_multiple_of(2) {
-                    Input::Approve
-                } else {
-                    Input::Reject
-                };
-                self.tell(number, input);
-            }
-        }
-        any
-    }
-
-    fn compare_shadow(&self) -> Result<(), String> {
-        let Some((only, shadow)) = &self.shadow else {
-            return Ok(());
-        };
-        if self.oracle.index_lost || self.totals.held > 0 {
-            return Ok(());
-        }
-        let tree = self.nodes[*only].disk.snapshot();
-        let said = shadow.snapshot();
-        let paths: BTreeSet<_> = tree.keys().chain(said.keys()).collect();
-        for path in paths {
-            let (a, b) = (tree.get(path), said.get(path));
-            let same = match (a, b) {
-                (Some(a), Some(b)) => (a.kind, &a.bytes, a.mode) == (b.kind, &b.bytes, b.mode),
-                _ => false,
-            };
-            if !same {
-                let shown = trace::Shown(path);
-                return Err(format!(
-                    "mirror: {shown} isn't as its only writer left it: {a:?} for {b:?}"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// A cluster at rest stays at rest.
-    pub(crate) fn watch_idle(&mut self) {
-        let count = |s: &Self| -> (u64, u64) {
-            (s.activity, s.nodes.iter().map(|n| n.disk.mutations()).sum())
-        };
-        // What is flushed or told last may still be on its way.
-        self.run_until(self.now + Duration::from_secs(5));
-        let (before, scans) = (count(self), self.scans);
-        self.run_until(self.now + IDLE);
-        let after = count(self);
-        let in_vain = self.oracle.in_vain(&self.nodes);
-        if self.failure.is_none() && before != after && !in_vain {
-            self.fail(format!(
-                "idle: sent or wrote {before:?} before and {after:?} after a minute at rest"
-            ));
-        }
-        let scanned = self.scans - scans;
-        if self.failure.is_none() && scanned > 3 * self.nodes.len() as u64 {
-            self.fail(format!("idle: scanned {scanned} times in a minute at rest"));
-        }
-    }
-}
-
-fn word(input: &Input) -> &'static str {
-    match input {
-        Input::PeerUp { .. } => "peer-up",
-        Input::PeerDown { .. } => "peer-down",
-        Input::Message { .. } => "message",
-        Input::Object { .. } => "object",
-        Input::Dirty(_) => "dirty",
-        Input::DirtyAll => "dirty-all",
-        Input::Scanned { .. } => "scanned",
-        Input::ScanDone { .. } => "scan-done",
-        Input::Applied { .. } => "applied",
-        Input::Flushed { .. } => "flushed",
-        Input::Reserved { .. } => "reserved",
-        Input::NewReplica { .. } => "new-replica",
-        Input::TempChecked { .. } => "temp-checked",
-        Input::CopiedLocal { .. } => "copied-local",
-        Input::Written { .. } => "written",
-        Input::RootLost { .. } => "root-lost",
-        Input::RootFound => "root-found",
-        Input::Tick => "tick",
-        _ => "user",
-    }
-}
-
-fn work_word(output: &Output) -> &'static str {
-    match output {
-        Output::Scan { .. } => "scan",
-        Output::Apply { .. } => "apply",
-        Output::Flush { .. } => "flush",
-        Output::Serve { .. } => "serve",
-        Output::Write { .. } => "write",
-        Output::CheckTemp { .. } => "check-temp",
-        Output::CopyLocal { .. } => "copy-local",
-        _ => "work",
-    }
-}
-
-fn show_input(input: &Input) -> String {
-    match input {
-        Input::Object {
-            session,
-            request,
-            index,
-            object,
-        } => {
-            let len = object.as_ref().map(Bytes::len);
-            format!("object {session:?} {request}/{index} {len:?}")
-        }
-        Input::Message { session, message } => {
-            format!("recv {session:?} {}", show_message(message))
-        }
-        Input::Scanned { scan, items } => {
-            let items: Vec<_> = items.iter().map(|i| (&i.path, &i.found)).collect();
-            format!("scanned {scan} {items:?}")
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn show_output(output: &Output) -> String {
-    match output {
-        Output::Write {
-            content,
-            offset,
-            index,
-            ..
-        } => format!("write {content:?} {index} at {offset}"),
-        Output::CheckTemp { content, .. } => format!("check temp {content:?}"),
-        Output::CopyLocal {
-            content, chunks, ..
-        } => format!("copy {} chunks to {content:?}", chunks.len()),
-        other => format!("{other:?}"),
-    }
-}
-
-fn show_message(message: &Message) -> String {
-    match message {
-        Message::Records(records) => {
-            let each = records.iter().map(|a| {
-                format!(
-                    "{}:{:?}{}",
-                    a.seq.0,
-                    a.record.dot(),
-                    if a.holds { "+" } else { "" }
-                )
-            });
-            format!("Records {:?}", each.collect::<Vec<_>>())
-        }
-        other => format!("{other:?}"),
     }
 }

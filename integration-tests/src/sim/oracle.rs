@@ -31,17 +31,14 @@ use sync_core::{
     chunk::ContentHash,
     conflict::is_copy,
     disk::{DiskKind, DiskStat},
-    index::{Index as _, MemIndex, Need},
-    manifest::manifest_of,
+    index::{Index as _, MemIndex},
     observe::same_stat,
     path::RelPath,
-    record::Record,
 };
-use sync_store::fs::{
-    Disk as _, DiskDir as _, DiskFile as _, MemDisk, Node as DiskNode, NodeKind, Place,
-};
+use sync_store::fs::{Disk as _, DiskDir as _, MemDisk, Node as DiskNode, NodeKind, Place};
 
 use super::{
+    fits::{ghosts, index_fits},
     node::Node,
     trace::Shown,
     user::{Effect, contents, show_hash},
@@ -54,6 +51,9 @@ struct Content {
     authors: BTreeSet<usize>,
     /// Times that somebody wrote it, moved it, or gave it time or mode.
     handled: u32,
+    /// Nodes whose people deleted it, and those whose people wrote something over it.
+    deleters: BTreeSet<usize>,
+    editors: BTreeSet<usize>,
     /// Somebody destroyed a copy of it on a read-write node, or anywhere if only read-only nodes had it.
     destroyed: bool,
 }
@@ -77,6 +77,8 @@ pub struct Oracle {
     hands: BTreeMap<Vec<u8>, BTreeSet<usize>>,
     /// Nodes whose people did anything.
     busy: BTreeSet<usize>,
+    /// Times that one node's people deleted what another's edited.
+    pub edit_delete_races: u64,
     /// Some index was lost or rolled back.
     pub index_lost: bool,
     /// Files as last looked at, so that only changed ones are read.
@@ -112,6 +114,12 @@ impl Oracle {
             let content = self.contents.entry(*hash).or_default();
             let only_here = content.authors.iter().all(|n| self.read_only.contains(n));
             content.destroyed |= !local || only_here;
+            let (own, other) = match effect.created.is_empty() {
+                true => (&mut content.deleters, &content.editors),
+                false => (&mut content.editors, &content.deleters),
+            };
+            let raced = other.iter().any(|n| *n != node);
+            self.edit_delete_races += u64::from(own.insert(node) && raced);
         }
         if local {
             self.local
@@ -377,10 +385,10 @@ impl Oracle {
     }
 }
 
-type Tree = BTreeMap<Vec<u8>, DiskNode>;
+pub(super) type Tree = BTreeMap<Vec<u8>, DiskNode>;
 
 /// All stats in a tree, without `.sync`; `None` if the disk doesn't answer.
-fn walk(
+pub(super) fn walk(
     disk: &MemDisk,
     dir: Option<&RelPath>,
     into: &mut BTreeMap<Vec<u8>, DiskStat>,
@@ -441,112 +449,4 @@ fn related(a: &[u8], b: &[u8]) -> bool {
 
 fn find(all: &[u8], part: &[u8]) -> Option<usize> {
     all.windows(part.len()).position(|w| w == part)
-}
-
-fn index_fits(node: &Node, ghosts: &BTreeSet<RelPath>) -> Result<(), String> {
-    let number = node.number;
-    let mut disk = BTreeMap::new();
-    if walk(&node.disk, None, &mut disk).is_none() {
-        return Err(format!("index: the disk of node {number} can't be read"));
-    }
-    let entries = node
-        .index
-        .entries_after(None, usize::MAX)
-        .map_err(|e| e.to_string())?;
-    for (path, entry) in entries {
-        let (known, there) = (entry.stat, disk.remove(path.as_bytes()));
-        let fits = match (known, there) {
-            // Without a change time it is to be hashed at the next scan, whatever it shows.
-            (Some(a), Some(b)) => same_stat(
-                &a,
-                &DiskStat {
-                    ctime_ns: if a.ctime_ns == 0 { 0 } else { b.ctime_ns },
-                    ..b
-                },
-            ),
-            (None, None) => true,
-            _ => false,
-        };
-        if !fits {
-            return Err(format!(
-                "index: node {number} knows {path:?} as {known:?}, disk {there:?}"
-            ));
-        }
-        if let Some(DiskStat {
-            kind: DiskKind::File,
-            ..
-        }) = known
-            && let Some(content) = entry.content.filter(|c| c.height == 0)
-        {
-            let bytes = read(&node.disk, &path).unwrap_or_default();
-            if ContentHash::chunk(&bytes) != content.hash && !bytes.is_empty() {
-                return Err(format!(
-                    "index: node {number} knows another content of {path:?}"
-                ));
-            }
-        }
-    }
-    if let Some((path, _)) = disk.first_key_value() {
-        return Err(format!("index: node {number} doesn't know {}", Shown(path)));
-    }
-    let need = node.index.totals().map_err(|e| e.to_string())?.need;
-    // What people of a read-only node took away may be missing there for other things.
-    let wanted = node
-        .index
-        .needs(Need::Content, None, usize::MAX)
-        .map_err(|e| e.to_string())?;
-    let unobtainable = wanted.iter().filter(|p| ghosts.contains(p)).count() as u64;
-    if node.can_write() && need.files + need.deletes > unobtainable {
-        return Err(format!("index: node {number} still needs {need:?}"));
-    }
-    Ok(())
-}
-
-/// Paths where something is wanted whose content stands nowhere any more. A machine that lost its index
-/// with the news of an overwritten or deleted file leaves such a wish behind at those who had heard of
-/// the file and not fetched it. Nothing is lost by it: its own user overwrote or deleted that content.
-fn ghosts(nodes: &[Node], trees: &[Tree]) -> Result<BTreeSet<RelPath>, String> {
-    let mut wanted = Vec::new();
-    for node in nodes {
-        let paths = node
-            .index
-            .needs(Need::Content, None, usize::MAX)
-            .map_err(|e| e.to_string())?;
-        for path in paths {
-            let entry = node.index.entry(&path).map_err(|e| e.to_string())?;
-            let Some(want) = entry.and_then(|e| e.want) else {
-                continue;
-            };
-            let record = Record::from_store(&node.keys, want.record).map_err(|e| e.to_string())?;
-            wanted.extend(record.entry.content.map(|content| (path, content)));
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let seed = nodes
-        .iter()
-        .find_map(|n| n.keys.read())
-        .map_or(0, |read| read.chunk_seed());
-    let files = trees
-        .iter()
-        .flat_map(|t| t.values())
-        .filter(|f| f.kind == NodeKind::File);
-    let standing: BTreeSet<_> = files
-        .filter_map(|f| manifest_of(&f.bytes, seed).ok())
-        .map(|m| m.root)
-        .collect();
-    Ok(wanted
-        .into_iter()
-        .filter(|(_, c)| !standing.contains(c))
-        .map(|(p, _)| p)
-        .collect())
-}
-
-fn read(disk: &MemDisk, path: &RelPath) -> Option<Vec<u8>> {
-    let file = disk.open(Place::User(path)).ok()?;
-    let mut bytes = vec![0; file.stat().ok()?.size as usize];
-    let got = file.read_at(&mut bytes, 0).ok()?;
-    bytes.truncate(got);
-    Some(bytes)
 }

@@ -26,12 +26,15 @@ use super::{node::Node, rng::Rng};
 /// Objects of an answer, and whether each is the last one.
 pub type Pieces = Vec<(Option<Bytes>, bool)>;
 
+/// An answer for a peer: its session, its name for it, and the objects, of which some are chunks.
+pub type Answer = (SessionId, u32, Vec<(Option<Bytes>, bool)>);
+
 /// What a piece of work came to.
 #[derive(Debug, Default)]
 pub struct Done {
     /// What the engine is told, and how much later.
     pub inputs: Vec<(Duration, Input)>,
-    /// An answer for a peer, and whether an object of it is a chunk.
+    /// An answer for a peer.
     pub answer: Option<(SessionId, u32, Pieces)>,
     /// The machine died over it.
     pub died: bool,

@@ -1,0 +1,99 @@
+//! Words for what happens, in traces.
+
+use bytes::Bytes;
+use sync_core::{
+    engine::{Input, Output},
+    message::Message,
+};
+
+pub(super) fn word(input: &Input) -> &'static str {
+    match input {
+        Input::PeerUp { .. } => "peer-up",
+        Input::PeerDown { .. } => "peer-down",
+        Input::Message { .. } => "message",
+        Input::Object { .. } => "object",
+        Input::Dirty(_) => "dirty",
+        Input::DirtyAll => "dirty-all",
+        Input::Scanned { .. } => "scanned",
+        Input::ScanDone { .. } => "scan-done",
+        Input::Applied { .. } => "applied",
+        Input::Flushed { .. } => "flushed",
+        Input::Reserved { .. } => "reserved",
+        Input::NewReplica { .. } => "new-replica",
+        Input::TempChecked { .. } => "temp-checked",
+        Input::CopiedLocal { .. } => "copied-local",
+        Input::Written { .. } => "written",
+        Input::RootLost { .. } => "root-lost",
+        Input::RootFound => "root-found",
+        Input::Tick => "tick",
+        _ => "user",
+    }
+}
+
+pub(super) fn work_word(output: &Output) -> &'static str {
+    match output {
+        Output::Scan { .. } => "scan",
+        Output::Apply { .. } => "apply",
+        Output::Flush { .. } => "flush",
+        Output::Serve { .. } => "serve",
+        Output::Write { .. } => "write",
+        Output::CheckTemp { .. } => "check-temp",
+        Output::CopyLocal { .. } => "copy-local",
+        _ => "work",
+    }
+}
+
+pub(super) fn show_input(input: &Input) -> String {
+    match input {
+        Input::Object {
+            session,
+            request,
+            index,
+            object,
+        } => {
+            let len = object.as_ref().map(Bytes::len);
+            format!("object {session:?} {request}/{index} {len:?}")
+        }
+        Input::Message { session, message } => {
+            format!("recv {session:?} {}", show_message(message))
+        }
+        Input::Scanned { scan, items } => {
+            let items: Vec<_> = items.iter().map(|i| (&i.path, &i.found)).collect();
+            format!("scanned {scan} {items:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+pub(super) fn show_output(output: &Output) -> String {
+    match output {
+        Output::Write {
+            content,
+            offset,
+            index,
+            ..
+        } => format!("write {content:?} {index} at {offset}"),
+        Output::CheckTemp { content, .. } => format!("check temp {content:?}"),
+        Output::CopyLocal {
+            content, chunks, ..
+        } => format!("copy {} chunks to {content:?}", chunks.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+pub(super) fn show_message(message: &Message) -> String {
+    match message {
+        Message::Records(records) => {
+            let each = records.iter().map(|a| {
+                format!(
+                    "{}:{:?}{}",
+                    a.seq.0,
+                    a.record.dot(),
+                    if a.holds { "+" } else { "" }
+                )
+            });
+            format!("Records {:?}", each.collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    }
+}
