@@ -95,7 +95,7 @@ impl Machine {
             command
         } else {
             let mut command = Command::new(&self.programs.syncd);
-            command.args(["run", "--bind", "lo", "--no-lan", "--listen", "127.0.0.1:0"]);
+            command.args(["run", "--bind", "lo", "--no-lan", "--listen", "0"]);
             command
         };
         command.args(["--no-dht", "--no-upnp", "--home"]);

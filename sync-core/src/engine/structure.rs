@@ -105,13 +105,7 @@ impl<I: Index> Engine<I> {
                     .announced()
                     .is_some_and(|raw| raw.kind().is_some_and(Kind::is_live))
                 {
-                    // The news of its deletion may still be on the way, by another peer.
-                    if self.stuck.get(path).is_none_or(|s| s.tries < 2) {
-                        let reason = "a directory with files in it stands where a file should be";
-                        self.stick(path, reason.into());
-                    } else {
-                        self.raise_dir(path, Some(entry.clone()))?;
-                    }
+                    self.raise_dir(path, Some(entry.clone()))?;
                     return Ok(true);
                 }
                 waits |= below.stat.is_some();
