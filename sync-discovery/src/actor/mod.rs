@@ -1,7 +1,7 @@
 //! Actix actors that put the machines on real sockets and on the resolver.
 //!
 //! They turn messages into `handle_*` calls and outputs into IO, and hold no
-//! decision of their own. Each sends [`Discovered`](crate::Discovered) to one
+//! decision of their own. Each sends [`Discovered`] to one
 //! recipient, usually whoever owns the address book, and stops on [`Stop`]:
 //! dropping the last address is not enough, since their timers keep them alive.
 //! They must never block their arbiter, and never wait for the network while
