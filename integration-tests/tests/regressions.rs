@@ -74,3 +74,23 @@ fn a_content_of_two_authors_had_two_copies() {
 fn a_session_without_traffic_forgot_to_ping() {
     holds(&[7, 15, 23]);
 }
+
+#[test]
+fn a_file_behind_directories_in_its_group_was_not_made_durable() {
+    holds(&[813, 1097]);
+}
+
+#[test]
+fn a_record_that_lost_here_was_never_told_of_again() {
+    holds(&[494, 655, 725]);
+}
+
+#[test]
+fn a_directory_revived_over_an_own_file_sent_it_to_the_archive() {
+    holds(&[578, 721, 760, 1030, 1148]);
+}
+
+#[test]
+fn a_displaced_file_stayed_hidden_after_an_io_error() {
+    holds(&[168, 1046, 1231, 1469]);
+}
