@@ -84,6 +84,7 @@ impl<D: Disk> Applier<D> {
         let mut touched: BTreeSet<&RelPath> = BTreeSet::new();
         let mut full: Option<Outcome> = None;
         let mut stages = Vec::with_capacity(group.len());
+        let mut files = 0;
         for (i, action) in group.iter().enumerate() {
             if let Some(full) = &full {
                 stages.push(Stage::settled(full.clone()));
@@ -97,7 +98,9 @@ impl<D: Disk> Applier<D> {
                 full = Some(outcome.clone());
             }
             // More than a few are synced together, and need not be kept open.
-            if i >= FEW {
+            // Counted are files, not places in the group: directories before them are none.
+            files += usize::from(matches!(stage.staged, Staged::Temp { .. }));
+            if files > FEW {
                 stage.file = None;
             }
             stages.push(stage);
@@ -106,10 +109,6 @@ impl<D: Disk> Applier<D> {
                 touched.insert(from);
             }
         }
-        let files = stages
-            .iter()
-            .filter(|s| matches!(s.staged, Staged::Temp { .. }))
-            .count();
         if files > FEW {
             stages.iter_mut().for_each(|s| s.file = None);
         }
