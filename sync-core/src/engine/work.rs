@@ -408,7 +408,12 @@ impl<I: Index> Engine<I> {
         };
         let held = self.open_held(Some(entry))?;
         let found = found_state(next.path(), entry, &stat, held.as_ref());
-        let displaced = match displacement(held.as_ref(), &found, next) {
+        let how = displacement(held.as_ref(), &found, next);
+        // A directory that we brought back to life ourselves never knew of the file in its place, even
+        // where both have dots of one replica, which look ordered.
+        let revived = next.entry.kind == Kind::Dir && next.version.dot.replica == self.cfg.replica;
+        let how = if revived { Displacement::Sibling } else { how };
+        let displaced = match how {
             Displacement::Sibling if found.kind == Kind::File => {
                 let author = held
                     .as_ref()
