@@ -241,13 +241,17 @@ impl Oracle {
         };
         for (node, tree) in nodes.iter().zip(trees) {
             let local = self.local.get(&node.number);
+            let kept: Vec<_> = tree
+                .keys()
+                .filter(|p| trees[first].get(*p).is_none() && self.own_copy(node.number, p))
+                .collect();
             let paths: BTreeSet<_> = tree.keys().chain(trees[first].keys()).collect();
             for path in paths {
                 let (a, b) = (trees[first].get(path), tree.get(path));
                 if same(a, b)
                     || ghosts.iter().any(|g| g.as_bytes() == &path[..])
                     || local.is_some_and(|l| l.iter().any(|p| related(p, path)))
-                    || (a.is_none() && self.own_copy(node.number, path, b))
+                    || kept.iter().any(|p| related(p, path))
                 {
                     continue;
                 }
@@ -265,9 +269,9 @@ impl Oracle {
     }
 
     /// Whether this is a conflict copy on a read-only node: it can't publish what it keeps, and a writer
-    /// may have had no need of that copy.
-    fn own_copy(&self, node: usize, path: &[u8], there: Option<&DiskNode>) -> bool {
-        there.is_some() && self.read_only.contains(&node) && find(path, b" (conflict ").is_some()
+    /// may have had no need of that copy. The directory that it lies in stays, too.
+    fn own_copy(&self, node: usize, path: &[u8]) -> bool {
+        self.read_only.contains(&node) && find(path, b" (conflict ").is_some()
     }
 
     fn nothing_lost(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {

@@ -191,12 +191,16 @@ pub fn perform(disk: &MemDisk, op: &Op) -> Option<Effect> {
             disk.user_remove(path).ok()?;
         }
         Op::Chmod(path, mode) => {
-            match kind(path)? {
-                K::File => effect.handled.push(content(disk, path)?),
-                K::Dir => {}
+            // A directory that its owner can't enter can't be synced, so nobody makes one.
+            let mode = match kind(path)? {
+                K::File => {
+                    effect.handled.push(content(disk, path)?);
+                    *mode
+                }
+                K::Dir => *mode | 0o700,
                 _ => return None,
-            }
-            disk.user_chmod(path, *mode).ok()?;
+            };
+            disk.user_chmod(path, mode).ok()?;
         }
         Op::Touch(path, at) => {
             if kind(path)? != K::File {

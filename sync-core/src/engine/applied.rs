@@ -96,6 +96,7 @@ impl<I: Index> Engine<I> {
             record,
             action,
             from,
+            ..
         } = active;
         self.stuck.remove(&path);
         self.work.no_local.remove(&path);

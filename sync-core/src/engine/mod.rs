@@ -16,7 +16,8 @@
 //!
 //! Invariants. (1) A record is announced only after it is durable. (2) A local fact (stat, content) is set
 //! only from what the disk showed. (3) Knowledge covers a change only if the index holds it, holds something
-//! newer, or saw it lose. (4) Every action states what it expects on disk. (5) A path is in at most one group.
+//! newer, or saw it lose. (4) Every action states what it expects on disk. (5) A path is in at most one group. (6) An action begins only
+//! after the record that asks for it is durable: what it puts on disk is never taken for a person's work.
 
 mod applied;
 mod exchange;
@@ -136,6 +137,8 @@ struct Running {
 struct Active {
     record: Record,
     action: Option<Action>,
+    /// Number of the change that made the record wanted, once there is an action.
+    seq: u64,
     /// The file that a rename takes away.
     from: Option<RelPath>,
 }

@@ -4,7 +4,10 @@
 //! wanted content was looked at once, so that a file that only moved is moved and not fetched. Work is taken
 //! from the index in windows: a million wanted files cost no memory here.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::{Active, BURST_WAIT, Engine, Output, store::live_dir};
 use crate::{
@@ -199,7 +202,7 @@ impl<I: Index> Engine<I> {
             expect,
             displaced,
         };
-        self.make_ready(path, record, action, None);
+        self.make_ready(path, entry.seq, record, action, None);
         Ok(())
     }
 
@@ -218,7 +221,7 @@ impl<I: Index> Engine<I> {
             expect,
             displaced,
         };
-        self.make_ready(path, record, action, None);
+        self.make_ready(path, entry.seq, record, action, None);
         Ok(())
     }
 
@@ -252,7 +255,7 @@ impl<I: Index> Engine<I> {
                 expect,
                 displaced,
             };
-            self.make_ready(path, record, action, None);
+            self.make_ready(path, entry.seq, record, action, None);
             return Ok(());
         }
         let Some(content) = record.entry.content else {
@@ -265,7 +268,7 @@ impl<I: Index> Engine<I> {
                 meta,
                 expect,
             };
-            self.make_ready(path, record, action, None);
+            self.make_ready(path, entry.seq, record, action, None);
             return Ok(());
         }
         if content == ContentRoot::empty() {
@@ -293,7 +296,7 @@ impl<I: Index> Engine<I> {
                         meta,
                     };
                     self.work.sources.insert(source.clone());
-                    self.make_ready(path, record, action, Some(source));
+                    self.make_ready(path, entry.seq, record, action, Some(source));
                     Ok(())
                 }
                 _ => self.place(path, entry, record, Source::CopyOf(source)),
@@ -322,6 +325,7 @@ impl<I: Index> Engine<I> {
             Active {
                 record,
                 action: None,
+                seq: 0,
                 from: None,
             },
         );
@@ -381,16 +385,24 @@ impl<I: Index> Engine<I> {
             expect,
             displaced,
         };
-        self.make_ready(path, record, action, None);
+        self.make_ready(path, entry.seq, record, action, None);
         Ok(())
     }
 
-    fn make_ready(&mut self, path: RelPath, record: Record, action: Action, from: Option<RelPath>) {
+    fn make_ready(
+        &mut self,
+        path: RelPath,
+        seq: u64,
+        record: Record,
+        action: Action,
+        from: Option<RelPath>,
+    ) {
         self.work.active.insert(
             path.clone(),
             Active {
                 record,
                 action: Some(action),
+                seq,
                 from,
             },
         );
@@ -435,16 +447,22 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         let (mut actions, mut paths, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut later, mut late) = (VecDeque::new(), BTreeSet::new());
         while actions.len() < GROUP_ACTIONS && bytes < GROUP_BYTES {
             let Some(path) = self.work.ready.pop_front() else {
                 break;
             };
-            let Some(action) = self
-                .work
-                .active
-                .get_mut(&path)
-                .and_then(|a| a.action.clone())
-            else {
+            let Some(active) = self.work.active.get(&path) else {
+                continue;
+            };
+            let above = path.parent().is_some_and(|p| late.contains(&p));
+            if above || active.seq > self.flush.durable {
+                // A crash must not leave on disk what the index knows nothing of.
+                late.insert(path.clone());
+                later.push_back(path);
+                continue;
+            }
+            let Some(action) = active.action.clone() else {
                 continue;
             };
             if let Action::File {
@@ -456,6 +474,11 @@ impl<I: Index> Engine<I> {
             }
             actions.push(action);
             paths.push(path);
+        }
+        later.append(&mut self.work.ready);
+        self.work.ready = later;
+        if actions.is_empty() {
+            return Ok(());
         }
         let sources = actions.iter().filter_map(|a| match a {
             Action::Rename { from, .. } => Some(from),
