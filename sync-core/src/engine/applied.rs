@@ -74,12 +74,17 @@ impl<I: Index> Engine<I> {
                 self.work.no_local.insert(path);
                 Ok(())
             }
+            // The error may have come after the step that counts: a scan says what stands there now.
             Outcome::Failed { reason } => {
                 self.stick(&path, reason);
+                self.scan.dirty.extend(active.from);
+                self.in_doubt(path);
                 Ok(())
             }
             Outcome::DiskFull { reason } => {
                 self.set_disk_full(reason);
+                self.scan.dirty.extend(active.from);
+                self.in_doubt(path);
                 Ok(())
             }
         }
@@ -100,6 +105,7 @@ impl<I: Index> Engine<I> {
         } = active;
         self.stuck.remove(&path);
         self.work.no_local.remove(&path);
+        self.no_doubt(&path)?;
         let old = self.entry(&path)?;
         let former = self.open_held(old.as_ref())?;
         if former
@@ -279,6 +285,7 @@ impl<I: Index> Engine<I> {
             scan,
             all,
             asked,
+            unread: std::collections::BTreeSet::new(),
             touched,
             gone: Vec::new(),
         });

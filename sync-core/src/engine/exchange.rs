@@ -66,6 +66,11 @@ impl Peer {
         self.theirs = None;
     }
 
+    /// Our number up to which it took everything in.
+    pub(super) fn told_us(&self) -> Seq {
+        self.theirs.map_or(Seq(0), |p| p.reached)
+    }
+
     pub(super) fn needs(&self) -> (u64, u64) {
         self.theirs.map_or((0, 0), |p| (p.files, p.bytes))
     }

@@ -32,7 +32,9 @@ impl<I: Index> Engine<I> {
                 self.scan.dirty.insert(item.path);
                 continue;
             }
-            self.work.stale.remove(&item.path);
+            if !matches!(item.found, Found::Unreadable { .. } | Found::Busy) {
+                self.work.stale.remove(&item.path);
+            }
             self.found(item)?;
         }
         self.work.dirty = true;
@@ -109,9 +111,17 @@ impl<I: Index> Engine<I> {
             }
             Found::Special => Ok(()),
             Found::Unreadable { reason } => {
+                let soon = if self.work.stale.contains(&path) {
+                    5
+                } else {
+                    60
+                };
                 self.scan
                     .recheck
-                    .insert(path.clone(), self.now.mono + Duration::from_secs(60));
+                    .insert(path.clone(), self.now.mono + Duration::from_secs(soon));
+                if let Some(running) = &mut self.scan.running {
+                    running.unread.insert(path.clone());
+                }
                 self.stick_as(&path, format!("can't be read: {reason}"), false);
                 Ok(())
             }
@@ -152,6 +162,7 @@ impl<I: Index> Engine<I> {
         }
         if let Some(held) = held.as_ref().filter(|h| h.entry.kind == found.kind) {
             if held.entry.same_state(&found) {
+                self.no_doubt(&path)?;
                 self.put(path, entry, false);
                 return Ok(());
             }
@@ -177,11 +188,13 @@ impl<I: Index> Engine<I> {
                 return self.found_wanted(found, entry, want);
             }
             let ancestor = want.entry.kind != Kind::Tombstone && want.entry.prev.is_some();
-            if ancestor && found.kind == Kind::File && want.entry.prev == found.content {
+            let ancestor = ancestor && want.entry.prev == found.content;
+            if found.kind == Kind::File && (ancestor || self.placed_by_us(&path, found.content)) {
                 self.put(path, entry, false);
                 return Ok(());
             }
         }
+        self.no_doubt(&path)?;
         if !self.can_sign() {
             entry.flags |= flag::LOCAL_EDIT;
             self.put(path, entry, false);
@@ -307,6 +320,7 @@ impl<I: Index> Engine<I> {
         let Some(Running {
             all,
             asked,
+            unread,
             gone,
             touched,
             ..
@@ -319,7 +333,7 @@ impl<I: Index> Engine<I> {
             .partition(|p| !touched.contains(p) && !self.in_group(p));
         self.scan.dirty.extend(again);
         self.gone(gone)?;
-        for path in &asked {
+        for path in asked.iter().filter(|p| !unread.contains(p)) {
             self.work.stale.remove(path);
         }
         if all {
@@ -332,7 +346,7 @@ impl<I: Index> Engine<I> {
                 self.scan.all = true;
                 self.scan.next_full = self.now.mono + Duration::from_secs(30);
             }
-            self.work.stale.clear();
+            self.work.stale.retain(|p| unread.contains(p));
         }
         self.work.dirty = true;
         Ok(())

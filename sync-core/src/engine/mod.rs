@@ -10,6 +10,8 @@
 //! | `remote` | what a peer's records mean |
 //! | `exchange` | which of our changes a peer is sent, how far both have come |
 //! | `work` | which wanted records are worked on, in which order, and by which action |
+//! | `expect` | what an action finds on disk, and what becomes of it |
+//! | `placed` | which contents of ours may stand somewhere unrecorded |
 //! | `structure` | what the shape of the tree demands |
 //! | `applied` | what an action's outcome means |
 //! | `fetching` | what the fetch scheduler asks of the index, and what it brings |
@@ -21,9 +23,11 @@
 
 mod applied;
 mod exchange;
+mod expect;
 mod fetching;
 mod io;
 mod local;
+mod placed;
 mod remote;
 pub mod status;
 mod store;
@@ -127,6 +131,8 @@ struct Running {
     all: bool,
     /// What was asked for, unless it was everything.
     asked: Vec<RelPath>,
+    /// What couldn't be read.
+    unread: BTreeSet<RelPath>,
     /// Paths that we changed ourselves meanwhile: what the scan says of them may be old.
     touched: BTreeSet<RelPath>,
     gone: Vec<RelPath>,
@@ -161,6 +167,7 @@ struct Work {
     placing: BTreeSet<ContentRoot>,
     /// Paths that the disk contradicted: not planned again until they were looked at.
     stale: BTreeSet<RelPath>,
+    placed: placed::Placed,
     /// Paths whose local source turned out wrong.
     no_local: BTreeSet<RelPath>,
     cursor: work::Cursor,
@@ -189,6 +196,7 @@ impl<I: Index> Engine<I> {
     /// An engine at the start of a run.
     pub fn new(cfg: Config, index: I, now: Now) -> IndexResult<Self> {
         let numbering = store::read_numbering(&index)?.unwrap_or(cfg.numbering);
+        let placed = placed::Placed::read(&index)?;
         let mut engine = Self {
             counter: cfg.counters.start,
             seq: cfg.seqs.start,
@@ -215,6 +223,7 @@ impl<I: Index> Engine<I> {
             },
             work: Work {
                 dirty: true,
+                placed,
                 ..Work::default()
             },
             stuck: BTreeMap::new(),

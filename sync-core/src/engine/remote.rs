@@ -83,9 +83,10 @@ impl<I: Index> Engine<I> {
 
     /// Deals with one verified record.
     fn take(&mut self, session: SessionId, record: Record, holds: bool) -> IndexResult<()> {
-        let Some((tag, mark)) = self.sessions.get(&session).map(|p| (p.tag, p.mark)) else {
+        let Some(peer) = self.sessions.get(&session) else {
             return Ok(());
         };
+        let (tag, mark, known_to) = (peer.tag, peer.mark, peer.told_us().0);
         if record.version.dot.replica == self.cfg.replica
             && !self.knowledge.covers(record.version.dot)
         {
@@ -101,12 +102,18 @@ impl<I: Index> Engine<I> {
             .transpose()?;
         match reconcile(current.as_ref(), &record, &self.knowledge) {
             Verdict::Ignore => {
-                // The peer may have passed ours over for a state that is gone by now: it hears of ours again.
-                let rival = current
-                    .is_some_and(|c| c.version.compare(&record.version) == Causality::Concurrent);
-                if let Some(mut entry) =
-                    old.filter(|_| rival && !self.knowledge.covers(record.version.dot))
-                {
+                let Some(mut entry) = old else { return Ok(()) };
+                let newer =
+                    current.is_some_and(|c| c.version.compare(&record.version) == Causality::After);
+                let again = if newer {
+                    // It knew ours, and yet shows what ours builds on: something that beat ours there
+                    // was beaten in turn by what ours had replaced.
+                    entry.learned == mark || entry.seq <= known_to
+                } else {
+                    // It may have passed ours over for a state that is gone by now.
+                    !self.knowledge.covers(record.version.dot)
+                };
+                if again {
                     entry.learned = 0;
                     self.put(path, entry, true);
                 }
@@ -139,11 +146,16 @@ impl<I: Index> Engine<I> {
             }
             Verdict::Take => {
                 let mut entry = old.unwrap_or_default();
-                entry.learned = mark;
+                // Who told us may have taken ours meanwhile, and then hears of its own again.
+                let rival = current
+                    .as_ref()
+                    .is_some_and(|c| c.version.compare(&record.version) == Causality::Concurrent);
+                entry.learned = if rival { 0 } else { mark };
                 if record.entry.kind.is_live() {
                     // Somebody else wants it to be there: the held deletion is past.
                     entry.flags &= !flag::HELD_BACK;
                 }
+                self.superseded(&path, current.as_ref())?;
                 self.drop_work(&path);
                 self.work.no_local.remove(&path);
                 self.stuck.remove(&path);

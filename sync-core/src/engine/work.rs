@@ -9,16 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Active, BURST_WAIT, Engine, Output, store::live_dir};
+use super::{Active, BURST_WAIT, Engine, Output, expect::meta_of};
 use crate::{
-    conflict::copy_path,
-    disk::{Action, DiskKind, DiskStat, Displaced, Expect, Meta, Source},
-    entry::{Entry, Kind, MODE_MASK},
-    ids::ReplicaId,
+    disk::{Action, DiskKind, Expect, Source},
+    entry::Kind,
     index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want},
     manifest::ContentRoot,
     path::RelPath,
-    reconcile::{Displacement, displacement},
     record::Record,
 };
 
@@ -409,38 +406,6 @@ impl<I: Index> Engine<I> {
         self.work.ready.push_back(path);
     }
 
-    /// What the disk should show at the path, and what becomes of it.
-    fn expectation(
-        &mut self,
-        entry: &IndexEntry,
-        next: &Record,
-    ) -> IndexResult<(Expect, Displaced)> {
-        let Some(stat) = entry.stat else {
-            return Ok((Expect::Absent, Displaced::Archive));
-        };
-        let held = self.open_held(Some(entry))?;
-        let found = found_state(next.path(), entry, &stat, held.as_ref());
-        let how = displacement(held.as_ref(), &found, next);
-        // A directory that we brought back to life ourselves never knew of the file in its place, even
-        // where both have dots of one replica, which look ordered.
-        let revived = next.entry.kind == Kind::Dir && next.version.dot.replica == self.cfg.replica;
-        let how = if revived { Displacement::Sibling } else { how };
-        let displaced = match how {
-            Displacement::Sibling if found.kind == Kind::File => {
-                let author = held
-                    .as_ref()
-                    .filter(|h| h.entry.same_content(&found))
-                    .map_or(self.cfg.replica, |h| h.entry.author);
-                let hash = found
-                    .content
-                    .map_or_else(|| ContentRoot::empty().hash, |c| c.hash);
-                Displaced::Copy(copy_path(next.path(), author, found.mtime_ns, &hash))
-            }
-            _ => Displaced::Archive,
-        };
-        Ok((Expect::Stat(stat), displaced))
-    }
-
     /// Hands a group of actions to the disk, if it is free.
     pub(super) fn start_group(&mut self) -> IndexResult<()> {
         if self.work.group.is_some() || self.work.ready.is_empty() || !self.may_work() {
@@ -494,39 +459,5 @@ impl<I: Index> Engine<I> {
         self.work.group = Some((group, paths));
         self.out.push_back(Output::Apply { group, actions });
         Ok(())
-    }
-}
-
-/// What the disk shows, as an entry to compare with.
-fn found_state(
-    path: &RelPath,
-    entry: &IndexEntry,
-    stat: &DiskStat,
-    held: Option<&Record>,
-) -> Entry {
-    let author = held.map_or(ReplicaId(0), |h| h.entry.author);
-    let base = live_dir(path.clone(), stat.mode & MODE_MASK, author);
-    match stat.kind {
-        DiskKind::File => Entry {
-            kind: Kind::File,
-            size: stat.size,
-            mtime_ns: stat.mtime_ns,
-            content: entry.content,
-            ..base
-        },
-        DiskKind::Symlink => Entry {
-            kind: Kind::Symlink,
-            mode: 0,
-            target: held.and_then(|h| h.entry.target.clone()),
-            ..base
-        },
-        DiskKind::Dir | DiskKind::Special => base,
-    }
-}
-
-fn meta_of(record: &Record) -> Meta {
-    Meta {
-        mtime_ns: record.entry.mtime_ns,
-        mode: record.entry.mode,
     }
 }

@@ -67,7 +67,8 @@ impl<D: Disk> Applier<D> {
         Ok(())
     }
 
-    /// Puts it next to the path, as `to` or under a name made of its time and content. A file of that
+    /// Puts it next to the path, as `to` or under a name made of its time and content; further up, if the
+    /// directory is gone. A file of that
     /// name with the same content is the same copy; one with other content gets company, not replaced.
     pub(super) fn keep_as_copy(
         &self,
@@ -106,6 +107,8 @@ impl<D: Disk> Applier<D> {
                     to = copy_path(&to, self.author.0, found.mtime_ns, &other);
                 }
                 Err(e) if is_gone(&e) && self.disk.stat(place)?.is_none() => return Ok(()),
+                // Its directory was moved or removed a moment ago: it goes to the nearest one that is there.
+                Err(e) if is_gone(&e) => to = one_up(&to).ok_or(e)?,
                 Err(e) => return Err(e),
             }
         }
@@ -158,5 +161,13 @@ impl<D: Disk> Applier<D> {
             }
         };
         same().unwrap_or(false)
+    }
+}
+
+/// The same name one directory further up.
+fn one_up(path: &RelPath) -> Option<RelPath> {
+    match path.parent()?.parent() {
+        Some(dir) => dir.join(path.name()).ok(),
+        None => RelPath::parse(path.name()).ok(),
     }
 }

@@ -14,7 +14,7 @@ use sync_core::{
 };
 
 use super::{
-    Applier, Run, is_gone,
+    Applier, Run,
     journal::{NEW, NOTE, Note, SWAP, Swap},
     trouble, verify,
 };
@@ -198,8 +198,6 @@ impl<D: Disk> Applier<D> {
                     self.settle(name, swap, run);
                 }
             }
-            // Its directory is gone.
-            Err(e) if is_gone(&e) => self.keep_in_archive(name, swap, run)?,
             Err(e) if trouble::stops_all(&e) => return Err(e),
             Err(_) => self.settle(name, swap, run),
         }

@@ -17,6 +17,8 @@ enum Edit {
     Remove,
     /// Under another name.
     MoveAway,
+    /// The directory that it lies in, under another name.
+    MoveDir,
     /// A directory with a file in it where a file was.
     Dir,
     /// The same size, and the old modification time.
@@ -32,6 +34,7 @@ fn edits() -> impl Strategy<Value = Vec<(u64, usize, Edit)>> {
         Just(Edit::Append),
         Just(Edit::Remove),
         Just(Edit::MoveAway),
+        Just(Edit::MoveDir),
         Just(Edit::Dir),
         Just(Edit::Disguise),
     ];
@@ -77,6 +80,11 @@ impl Ledger {
             Edit::MoveAway => {
                 let to = format!("moved {}", self.copies);
                 disk.user_rename(at, to).map(|()| old.clone())
+            }
+            Edit::MoveDir => {
+                let to = format!("moved dir {}", self.copies);
+                let _ = disk.user_rename("d", to);
+                return;
             }
             Edit::Dir => {
                 let _ = disk.user_remove(at);

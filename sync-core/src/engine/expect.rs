@@ -1,0 +1,87 @@
+//! What an action says of the disk: what should stand at its path, and what becomes of it.
+
+use super::{Engine, store::live_dir};
+use crate::{
+    conflict::copy_path,
+    disk::{DiskKind, DiskStat, Displaced, Expect, Meta},
+    entry::{Entry, Kind, MODE_MASK},
+    ids::ReplicaId,
+    index::{Index, IndexEntry, IndexResult},
+    manifest::ContentRoot,
+    path::RelPath,
+    reconcile::{Displacement, displacement},
+    record::Record,
+};
+
+impl<I: Index> Engine<I> {
+    /// What the disk should show at the path, and what becomes of it.
+    pub(super) fn expectation(
+        &mut self,
+        entry: &IndexEntry,
+        next: &Record,
+    ) -> IndexResult<(Expect, Displaced)> {
+        let Some(stat) = entry.stat else {
+            return Ok((Expect::Absent, Displaced::Archive));
+        };
+        let held = self.open_held(Some(entry))?;
+        let found = found_state(next.path(), entry, &stat, held.as_ref());
+        let how = displacement(held.as_ref(), &found, next);
+        // A directory that we brought back to life ourselves never knew of the file in its place, even
+        // where both have dots of one replica, which look ordered.
+        let revived = next.entry.kind == Kind::Dir && next.version.dot.replica == self.cfg.replica;
+        let how = match found.content {
+            _ if revived => Displacement::Sibling,
+            content if self.placed_by_us(next.path(), content) => Displacement::Ancestor,
+            _ => how,
+        };
+        let displaced = match how {
+            Displacement::Sibling if found.kind == Kind::File => {
+                let author = held
+                    .as_ref()
+                    .filter(|h| h.entry.same_content(&found))
+                    .map_or(self.cfg.replica, |h| h.entry.author);
+                let hash = found
+                    .content
+                    .map_or_else(|| ContentRoot::empty().hash, |c| c.hash);
+                Displaced::Copy(copy_path(next.path(), author, found.mtime_ns, &hash))
+            }
+            _ => Displaced::Archive,
+        };
+        Ok((Expect::Stat(stat), displaced))
+    }
+}
+
+/// What the disk shows, as an entry to compare with.
+fn found_state(
+    path: &RelPath,
+    entry: &IndexEntry,
+    stat: &DiskStat,
+    held: Option<&Record>,
+) -> Entry {
+    let author = held.map_or(ReplicaId(0), |h| h.entry.author);
+    let base = live_dir(path.clone(), stat.mode & MODE_MASK, author);
+    match stat.kind {
+        DiskKind::File => Entry {
+            kind: Kind::File,
+            size: stat.size,
+            mtime_ns: stat.mtime_ns,
+            content: entry.content,
+            ..base
+        },
+        DiskKind::Symlink => Entry {
+            kind: Kind::Symlink,
+            mode: 0,
+            target: held.and_then(|h| h.entry.target.clone()),
+            ..base
+        },
+        DiskKind::Dir | DiskKind::Special => base,
+    }
+}
+
+/// Time and mode that a record asks for.
+pub(super) fn meta_of(record: &Record) -> Meta {
+    Meta {
+        mtime_ns: record.entry.mtime_ns,
+        mode: record.entry.mode,
+    }
+}
