@@ -104,10 +104,9 @@ impl Machine {
     }
 
     fn wait_until_up(&mut self) -> io::Result<()> {
-        // A daemon answers before it has taken the folder of its command line, so the folder is asked for.
-        // Asking is cheap, and bounded.
+        // A daemon that answers has taken the folder of its command line. Asking is cheap, and bounded.
         for _ in 0..600 {
-            if self.ctl(&["folder", "show", "folder"])?.status.success() {
+            if self.ctl(&["status"])?.status.success() {
                 return Ok(());
             }
             if let Some(child) = &mut self.child

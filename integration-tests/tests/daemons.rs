@@ -136,6 +136,13 @@ fn killed_in_the_middle_it_finishes_after_a_restart() {
         .flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes())
         .collect();
     fs::write(a.folder().join("big.bin"), &big).unwrap();
+    // `wait` speaks of what the daemon has noticed, so it has to notice the file before.
+    assert!(
+        a.ctl(&["folder", "rescan", "folder"])
+            .unwrap()
+            .status
+            .success()
+    );
     for _ in 0..3 {
         // At whatever moment this comes, the path shows nothing or the whole file.
         b.kill().unwrap();

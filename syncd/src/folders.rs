@@ -212,25 +212,31 @@ impl FolderBook {
 pub fn check_root(path: &Path, home: &Path, others: &[&FolderEntry]) -> Result<PathBuf, ApiError> {
     let shown = path.display();
     let path = fs::canonicalize(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => ApiError::bad_request(format!("there is no directory {shown}"))
-            .with_hint("make it first (`mkdir`), or correct the path"),
-        _ => ApiError::bad_request(format!("cannot open the directory {shown}: {e}")),
+        io::ErrorKind::NotFound => ApiError::new(
+            ErrorKind::NotFound,
+            format!("there is no directory {shown}"),
+        )
+        .with_hint("make it first (`mkdir`), or correct the path"),
+        _ => unfit(format!("cannot open the directory {shown}: {e}")),
     })?;
     if path.to_str().is_none() {
-        return Err(
-            ApiError::bad_request(format!("the path {shown} is not UTF-8"))
-                .with_hint("rename the directory; the names inside it may be anything"),
-        );
+        return Err(unfit(format!("the path {shown} is not UTF-8"))
+            .with_hint("rename the directory; the names inside it may be anything"));
     }
     if !path.is_dir() {
-        return Err(ApiError::bad_request(format!("{shown} is not a directory")));
+        return Err(unfit(format!("{shown} is not a directory")));
     }
     fs::read_dir(&path).map_err(|e| {
-        ApiError::bad_request(format!("cannot read the directory {shown}: {e}"))
+        unfit(format!("cannot read the directory {shown}: {e}"))
             .with_hint("give the daemon's user the right to read and write it")
     })?;
     check_nesting(&path, home, others)?;
     Ok(path)
+}
+
+/// The request makes sense, and the disk is in its way.
+pub(crate) fn unfit(message: String) -> ApiError {
+    ApiError::new(ErrorKind::Conflict, message)
 }
 
 /// The part of [`check_root`] that needs no disk.

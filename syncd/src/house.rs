@@ -97,7 +97,7 @@ impl House {
         }
         if make_dir {
             fs::create_dir_all(&new.path).map_err(|e| {
-                ApiError::bad_request(format!(
+                folders::unfit(format!(
                     "cannot make the directory {}: {e}",
                     new.path.display()
                 ))
@@ -131,7 +131,7 @@ impl House {
         RootDisk::open(&path)
             .and_then(|disk| disk.prepare())
             .map_err(|e| {
-                ApiError::bad_request(format!(
+                folders::unfit(format!(
                     "cannot write to the directory {}: {e}",
                     path.display()
                 ))

@@ -8,7 +8,9 @@ use std::{
 use actix::{Actor, System};
 use serde_json::json;
 use sync_core::{
-    control::{AddedFolder, ApiError, ErrorKind, EventType, FolderRef, check_name},
+    control::{
+        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderRef, SecretText, check_name,
+    },
     keys::FolderKeys,
     secret::Secret,
 };
@@ -199,12 +201,6 @@ async fn serve(
         wiring::add(root, wiring::lan(&wires));
     }
     house.lock().await.start_folders();
-    let control: Arc<dyn Control> = Arc::new(daemon.clone());
-    let serving = CancellationToken::new();
-    wiring::add(
-        root,
-        wiring::control(&wires, control_socket, control, serving),
-    );
     if start.foreground {
         shutdown::watch_signals(stop.clone(), house).map_err(|source| RunError::System {
             doing: "listening for signals",
@@ -218,13 +214,28 @@ async fn serve(
         json!({ "version": env!("CARGO_PKG_VERSION") }),
     );
 
-    // So that the line about how to be found knows what runs.
+    // The mechanisms are up: they can be told of a new folder, and the line about how to be found knows them.
     let _ = wires.root.send(Settled).await;
     let begun = match start.folder {
-        Some(path) => begin_folder(&daemon, path, start.secret, start.foreground).await,
-        None => Ok(()),
+        Some(path) => begin_folder(&daemon, path, start.secret).await.map(Some),
+        None => Ok(None),
     };
-    if begun.is_ok() {
+    if let Ok(folder) = &begun {
+        // Clients that came earlier wait in the socket's queue: whoever gets an answer finds the folder.
+        let control: Arc<dyn Control> = Arc::new(daemon.clone());
+        let serving = CancellationToken::new();
+        wiring::add(
+            root,
+            wiring::control(&wires, control_socket, control, serving),
+        );
+        let _ = wires.root.send(Settled).await;
+        if let Some(Begun { folder, secret }) = folder
+            && start.foreground
+        {
+            let found = say::how_found(&wires, folder).await;
+            // A closed standard output is no reason not to sync.
+            let _ = say::print(folder, secret.as_ref(), &found);
+        }
         if let Some(ready) = ready {
             // Whoever waited may have gone.
             let _ = ready.send(Ready {
@@ -235,16 +246,22 @@ async fn serve(
         stop.cancelled().await;
     }
     shutdown::stop_all(&wires).await;
-    begun
+    begun.map(drop)
 }
 
-/// Adds the folder of the command line if it is new, and says how it can be found.
+/// The folder of the command line, as it is told to the person.
+struct Begun {
+    folder: Folder,
+    /// Its secret, unless the person gave it.
+    secret: Option<SecretText>,
+}
+
+/// Adds the folder of the command line if it is new.
 async fn begin_folder(
     daemon: &Daemon,
     path: PathBuf,
     secret: Option<Secret>,
-    say: bool,
-) -> Result<(), RunError> {
+) -> Result<Begun, RunError> {
     let path = std::path::absolute(&path).map_err(|source| RunError::System {
         doing: "finding the folder's directory",
         source,
@@ -294,10 +311,8 @@ async fn begin_folder(
             (folder, secret)
         }
     };
-    if say {
-        let found = say::how_found(&daemon.wires, &folder).await;
-        // A closed standard output is no reason not to sync.
-        let _ = say::print(&folder, made.as_ref().filter(|_| !given), &found);
-    }
-    Ok(())
+    Ok(Begun {
+        folder,
+        secret: made.filter(|_| !given),
+    })
 }
