@@ -11,7 +11,8 @@
 //!    settings. Then all directories touched are made durable.
 //! 4. The note is removed and the outcomes are reported.
 //!
-//! After a crash [`Applier::recover`] reads the notes and finishes or undoes what was begun.
+//! After a crash [`Applier::recover`] reads the notes and finishes or undoes what was begun. So it does after an
+//! error of the disk that left something displaced in `.sync/tmp`: [`Applier::is_unsettled`] says so.
 //!
 //! This module owns the applier's names in `.sync/tmp`. It never replaces, removes or truncates anything
 //! of the user's in place: every such step is a rename to a place where it can be found again.
@@ -87,6 +88,8 @@ pub struct Applier<D: Disk> {
     policy: Mutex<ApplyPolicy>,
     names: TmpNames,
     no_exchange: AtomicBool,
+    /// A note outlived its group.
+    unsettled: AtomicBool,
     gate: Mutex<()>,
 }
 
@@ -109,6 +112,7 @@ impl<D: Disk> Applier<D> {
             policy: Mutex::new(policy),
             names: TmpNames::new(),
             no_exchange: AtomicBool::new(false),
+            unsettled: AtomicBool::new(false),
             gate: Mutex::new(()),
         }
     }
@@ -121,6 +125,12 @@ impl<D: Disk> Applier<D> {
     /// Takes new settings; they count from the next group on.
     pub fn set_policy(&self, policy: ApplyPolicy) {
         *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// Whether an error of the disk left something in `.sync/tmp` that may be the user's. It can't be seen
+    /// there: call [`recover`](Self::recover) until this is over, and look at the paths that it names.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Relaxed)
     }
 
     /// Carries out a group and returns one outcome per action, in order. What is reported as done is
@@ -155,6 +165,7 @@ impl<D: Disk> Applier<D> {
             outcomes.push(outcome);
         }
         if let Err(e) = self.sync_places(&run) {
+            self.unsettled.store(true, Ordering::Relaxed);
             // It may be done and may be undone by a power cut: the note stays, and all is looked at again.
             for (outcome, action) in outcomes.iter_mut().zip(&group) {
                 if matches!(outcome, Outcome::Done { .. }) {
@@ -167,9 +178,9 @@ impl<D: Disk> Applier<D> {
             return outcomes;
         }
         self.drop_temps(&stages);
-        if let Some(note) = note
-            && !run.unsettled
-        {
+        if run.unsettled {
+            self.unsettled.store(true, Ordering::Relaxed);
+        } else if let Some(note) = note {
             // A note that outlives a crash finds nothing left to do.
             let _ = self.disk.unlink(Place::Tmp(&note));
         }

@@ -46,7 +46,18 @@ impl<D: Disk> Applier<D> {
                 self.remove(path, expect, stage.swap.as_ref(), run)
             }
         };
-        result.unwrap_or_else(|e| trouble::outcome(&e, action.path()))
+        result.unwrap_or_else(|e| {
+            run.unsettled |= stage.swap.as_ref().is_some_and(|s| self.may_hide(s));
+            trouble::outcome(&e, action.path())
+        })
+    }
+
+    /// Whether something of the user's may lie in `.sync/tmp` after an action broke off. In doubt it does.
+    fn may_hide(&self, swap: &Swap) -> bool {
+        let found = |name: &str| self.disk.stat(Place::Tmp(name));
+        let theirs = |found: DiskStat| swap.ours.is_none_or(|ours| ours.ino != found.ino);
+        found(&swap.tmp).map_or(true, |found| found.is_some_and(theirs))
+            || found(&swap.aside()).map_or(true, |found| found.is_some())
     }
 
     /// A file or symlink from its temporary to its path.
@@ -174,12 +185,14 @@ impl<D: Disk> Applier<D> {
 
     /// Puts what was moved aside back; if the path is taken, it is settled. The action didn't happen.
     fn undo(&self, aside: &str, path: &RelPath, swap: &Swap, run: &mut Run) -> Outcome {
-        if self
-            .disk
-            .rename_new(Place::Tmp(aside), Place::User(path))
-            .is_err()
-        {
-            self.settle(aside, swap, run);
+        match self.disk.rename_new(Place::Tmp(aside), Place::User(path)) {
+            Err(e) if trouble::stops_all(&e) => {
+                // In the archive it would look deleted: it goes back when the disk works again.
+                tracing::warn!(%path, error = %e, "a file that was moved aside can't be put back for now");
+                run.unsettled = true;
+            }
+            Err(_) => self.settle(aside, swap, run),
+            Ok(()) => {}
         }
         Outcome::Stale
     }

@@ -1,11 +1,11 @@
-//! After a crash: what lies in `.sync/tmp`, and whose it is.
+//! After a crash, or an error of the disk: what lies in `.sync/tmp`, and whose it is.
 //!
 //! A temporary that a note speaks of is either our own content, not placed yet, or something of the user's
 //! that was displaced. Ours is known by its inode or its content, and is removed. Anything else is given
 //! back: to its path if nothing is there, else it is settled as if the crash had not been. In doubt it is
 //! the user's.
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, sync::atomic::Ordering};
 
 use sync_core::{
     disk::{DiskKind, DiskStat},
@@ -35,9 +35,22 @@ pub struct Recovered {
     pub left: usize,
 }
 
+impl Recovered {
+    /// Paths of the user's where something came to be, to be looked at by a scan.
+    pub fn changed(self) -> Vec<RelPath> {
+        let mut paths = self.put_back;
+        paths.extend(self.settled);
+        paths.extend(self.copies);
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+}
+
 impl<D: Disk> Applier<D> {
     /// Brings `.sync/tmp` in order after a crash, and makes the applier's directories. Call it at start,
-    /// before anything is scanned or applied; it does no harm at other times.
+    /// before anything is scanned or applied, and again while [`is_unsettled`](Self::is_unsettled) says so; it
+    /// does no harm at other times.
     ///
     /// # Errors
     ///
@@ -51,6 +64,8 @@ impl<D: Disk> Applier<D> {
             .policy
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Until all of it is done.
+        self.unsettled.store(true, Ordering::Relaxed);
         self.disk.prepare()?;
         let mut run = Run::new(policy);
         let mut done = Recovered::default();
@@ -84,6 +99,7 @@ impl<D: Disk> Applier<D> {
             self.disk.unlink(Place::Tmp(&note))?;
         }
         self.disk.sync_dir(Place::Own(TMP_DIR))?;
+        self.unsettled.store(done.left > 0, Ordering::Relaxed);
         Ok(done)
     }
 

@@ -73,9 +73,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-const EDIT: &[u8] = b"edited by the user just now";
+pub(super) const EDIT: &[u8] = b"edited by the user just now";
 
-fn set_up(exchange: bool) -> (Arc<MemDisk>, Vec<Action>) {
+pub(super) fn set_up(exchange: bool) -> (Arc<MemDisk>, Vec<Action>) {
     let disk = mem();
     disk.set_features(MemFeatures {
         exchange,
@@ -161,6 +161,12 @@ fn run(disk: &Arc<MemDisk>, group: Vec<Action>, whole: bool) -> Vec<Outcome> {
 }
 
 fn check(disk: &MemDisk, edited: bool, point: &str) {
+    check_files(disk, edited, point);
+    assert_eq!(tmp(disk), Vec::<String>::new(), "{point}");
+}
+
+/// Everything of the user's stands in the tree or in the archive, and is whole.
+pub(super) fn check_files(disk: &MemDisk, edited: bool, point: &str) {
     let tree = disk.snapshot();
     for Case { at, before, after } in CASES {
         let now = tree.get(at.as_bytes()).filter(|n| n.kind != NodeKind::Dir);
@@ -200,7 +206,6 @@ fn check(disk: &MemDisk, edited: bool, point: &str) {
             String::from_utf8_lossy(at)
         );
     }
-    assert_eq!(tmp(disk), Vec::<String>::new(), "{point}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod basic;
 mod crash;
+mod errors;
 mod race;
 mod real;
 
