@@ -26,13 +26,20 @@ impl Fetcher {
             return;
         };
         let len = object.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let (item, cost) = match peer.take(request_id, index, len, self.now) {
+        let (item, freed, cancelled) = match peer.take(request_id, index, len, self.now) {
             Taken::Unknown => return self.blame(session),
             Taken::Cancelled => return,
-            Taken::Slot(item, cost) => (item, cost),
+            Taken::Slot {
+                item,
+                freed,
+                cancelled,
+            } => (item, freed, cancelled),
         };
         self.ready.insert(session);
-        self.release(u64::from(cost));
+        self.release(freed);
+        if cancelled {
+            self.say_cancel(session, vec![request_id]);
+        }
         let Some(item) = item else { return };
         self.drop_ask(item, session, request_id);
         match object {

@@ -52,8 +52,15 @@ pub(super) enum Taken {
     Unknown,
     /// A request that was taken back.
     Cancelled,
-    /// An object; what it is for, if it is still of use, and the bytes that it counted for.
-    Slot(Option<Item>, u32),
+    /// An object.
+    Slot {
+        /// What it is for, if it is still of use.
+        item: Option<Item>,
+        /// The bytes that no longer count.
+        freed: u64,
+        /// Nothing else of the request is of use: the rest of it was taken back.
+        cancelled: bool,
+    },
 }
 
 /// One peer.
@@ -194,7 +201,16 @@ impl Peer {
             self.requests.remove(&id);
             self.measure(sent, bytes, limited, now);
         }
-        Taken::Slot(item, cost)
+        // What is left may have been abandoned object by object while this one was still of use.
+        let rest = match self.requests.get(&id) {
+            Some(asked) if asked.live == 0 => self.cancel(id),
+            _ => None,
+        };
+        Taken::Slot {
+            item,
+            freed: u64::from(cost) + rest.as_ref().map_or(0, |(_, bytes)| *bytes),
+            cancelled: rest.is_some(),
+        }
     }
 
     /// Learns from a request that was answered in full.

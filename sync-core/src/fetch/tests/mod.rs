@@ -84,6 +84,8 @@ fn check(f: &Fetcher) {
         }
         assert_eq!(peer.small_cost, cost);
         for (id, asked) in &peer.requests {
+            let of_use = asked.slots.iter().any(|slot| slot.live);
+            assert!(of_use, "request {id} of {session:?} is of no use");
             for (at, slot) in (0_u16..).zip(&asked.slots).filter(|(_, slot)| slot.live) {
                 assert!(!slot.answered);
                 let asks = &f.under_way[&slot.item];

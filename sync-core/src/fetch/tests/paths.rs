@@ -1,4 +1,4 @@
-//! What time does: stalls, and windows that follow the path.
+//! What time does: stalls, requests that became useless, and windows that follow the path.
 
 use super::rules::{SEC, begin, fetcher};
 use super::sim::{Peer, Sim};
@@ -70,4 +70,22 @@ fn the_window_follows_the_path() {
     // A narrow path queues for seconds with the window of the start.
     let (window, _) = window_for(1 << 20, MS * 20);
     assert!((256 << 10..=768 << 10).contains(&window), "{window}");
+}
+
+#[test]
+fn a_request_is_taken_back_with_its_last_use() {
+    let mut f = fetcher(1);
+    let (first, second) = (small(1, 100), small(2, 100));
+    f.want(first.0, 100, &[s(1)], MS);
+    f.want(second.0, 100, &[s(1)], MS);
+    let sent = requests(&drain(&mut f, MS));
+    assert_eq!(sent[0].1.objects.len(), 2);
+    f.forget(first.0);
+    assert!(drain(&mut f, MS).is_empty(), "the other one is of use");
+    f.handle_object(s(1), sent[0].1.id, 1, Some(second.1), MS);
+    let outputs = drain(&mut f, MS);
+    assert!(outputs.contains(&FetchOutput::Cancel(s(1), vec![sent[0].1.id])));
+    assert_eq!((f.status().in_flight, f.next_timeout()), (0, None));
+    f.handle_object(s(1), sent[0].1.id, 0, Some(first.1), MS);
+    assert_eq!(f.peers[&s(1)].bad, 0, "its answer may have been on its way");
 }
