@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::fs::{FlockOperation, flock};
 use sync_core::{
     ids::Generation,
     index::{Batch, Index, IndexError},
@@ -53,6 +54,43 @@ fn a_second_opening_is_told_so() {
     assert_eq!(clone.totals().unwrap().local.files, 300);
     drop(clone);
     assert_eq!(how(dir.path()), Opened::Existing);
+}
+
+/// sled's threads may drop the last handle late, and a process that is being started holds a copy of it.
+#[test]
+fn a_lock_that_is_given_back_late_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path()));
+    let held = fs::File::open(dir.path().join("db")).unwrap();
+    // Until sled's own threads have dropped theirs.
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let mut held = Some(held);
+    let mut looks = 0;
+    let pause = || {
+        looks += 1;
+        if looks == 3 {
+            held = None;
+        }
+        true
+    };
+    let (index, how) = SledIndex::open_patiently(dir.path(), Options::default(), pause).unwrap();
+    assert_eq!(how, Opened::Existing);
+    assert_eq!(index.totals().unwrap().local.files, 300);
+    assert!(looks >= 3, "it was opened under a lock");
+}
+
+#[test]
+fn nothing_is_swept_under_one_who_has_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = filled(dir.path());
+    let theirs = dir.path().join("snap.FFFFFFFFFFFFFFFF.generating");
+    fs::write(&theirs, b"being written").unwrap();
+    let error = SledIndex::open_patiently(dir.path(), Options::default(), || false).unwrap_err();
+    assert!(matches!(error, OpenError::AlreadyOpen(_)), "{error}");
+    assert!(theirs.exists());
+    drop(index);
+    assert_eq!(how(dir.path()), Opened::Existing);
+    assert!(!theirs.exists());
 }
 
 #[test]
