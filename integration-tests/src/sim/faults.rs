@@ -7,7 +7,7 @@ use sync_store::fs::RootPresence;
 
 use super::{Event, Simulation, net::Pair, user};
 
-/// Least that a seed has of each.
+/// Least operations of people in a seed.
 pub const MIN_OPS: usize = 30;
 /// Least faults of a seed.
 pub const MIN_FAULTS: usize = 5;
@@ -72,6 +72,29 @@ impl Simulation {
             self.plan_fault(at);
         }
         Duration::from_millis(spread_ms)
+    }
+
+    /// Plans what is missing of a seed's share of operations and faults; returns when that ends.
+    pub(crate) fn make_up(&mut self, end: Duration) -> Option<Duration> {
+        let options = self.options();
+        if options.scripted || options.max_ops.is_some() || options.max_faults.is_some() {
+            return None;
+        }
+        let ops = (MIN_OPS as u64).saturating_sub(self.totals.ops);
+        let faults = (MIN_FAULTS as u64).saturating_sub(self.totals.faults);
+        if ops + faults == 0 || self.failure.is_some() {
+            return None;
+        }
+        for _ in 0..ops {
+            let node = self.rng.below(self.nodes.len() as u64) as usize;
+            let at = end + self.rng.millis(0, 5_000);
+            self.heap.push(at, Event::User(node));
+        }
+        for _ in 0..faults {
+            let at = end + self.rng.millis(0, 5_000);
+            self.plan_fault(at);
+        }
+        Some(end + Duration::from_secs(5))
     }
 
     /// What people have in their folders already.

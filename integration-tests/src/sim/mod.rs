@@ -52,6 +52,7 @@ use sync_net::{Member, SharedFolder};
 use sync_store::fs::MemDisk;
 
 use faults::Fault;
+pub use faults::{MIN_FAULTS, MIN_OPS};
 use heap::Heap;
 use net::{Link, Pair, pair};
 use node::Node;
@@ -64,6 +65,8 @@ use user::{Effect, Habits, Op, perform};
 
 /// The longest that a cluster may take to come to rest after the last fault.
 pub const REST_LIMIT: Duration = Duration::from_secs(600);
+/// How often a seed is given time for what it lacks.
+const MAKE_UP: u32 = 8;
 /// How long it is watched afterwards.
 pub const IDLE: Duration = Duration::from_secs(60);
 /// No run lasts as long.
@@ -227,8 +230,16 @@ impl Simulation {
 
     /// Runs the whole seed.
     pub fn run(mut self) -> Report {
-        let end = self.plan();
+        let mut end = self.plan();
         self.run_until(end);
+        // What could not be done when it was due is made up for.
+        for _ in 0..MAKE_UP {
+            let Some(later) = self.make_up(end) else {
+                break;
+            };
+            end = later;
+            self.run_until(end);
+        }
         self.heal();
         let healed = self.now;
         self.come_to_rest();
