@@ -4,7 +4,7 @@
 //! it, whoever wrote it. So a crash between a rename and its commit, a rebuilt index and a folder seeded by
 //! hand are all the same case, and none makes a conflict.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use super::{Engine, Event, RACY_RECHECK, Running, store::live_dir};
 use crate::{
@@ -16,11 +16,6 @@ use crate::{
     record::Record,
     version::Vector,
 };
-
-/// Deletions are counted over this long.
-const GUARD_WINDOW: Duration = Duration::from_secs(600);
-/// Fewer deletions than this never wait for the user.
-const GUARD_FILES: u64 = 20;
 
 impl<I: Index> Engine<I> {
     pub(super) fn scanned(&mut self, scan: u64, items: Vec<ScanItem>) -> IndexResult<()> {
@@ -42,7 +37,7 @@ impl<I: Index> Engine<I> {
     }
 
     /// Whether we have changed `path` since the running scan began: what it says may be old.
-    fn is_touched(&self, path: &RelPath) -> bool {
+    pub(super) fn is_touched(&self, path: &RelPath) -> bool {
         let touched = self
             .scan
             .running
@@ -359,178 +354,6 @@ impl<I: Index> Engine<I> {
         let jitter = (self.cfg.seed ^ self.scan.full_runs.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             % (secs / 5 + 1);
         Duration::from_secs(secs - secs / 10 + jitter)
-    }
-
-    /// A directory gave way to something else: what was in it is gone, and that is said first.
-    fn gone_below(&mut self, dir: &RelPath) -> IndexResult<()> {
-        let (mut below, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.index.entries_below(dir, after.as_ref(), 1_000)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            let standing = page.into_iter().filter(|(_, e)| e.stat.is_some());
-            below.extend(standing.map(|(p, _)| p));
-        }
-        below.retain(|p| !self.is_touched(p));
-        below.reverse();
-        self.gone(below)
-    }
-
-    /// Things that the index remembers and the disk doesn't show any more.
-    fn gone(&mut self, paths: Vec<RelPath>) -> IndexResult<()> {
-        let mut files = 0u64;
-        let mut deleted = Vec::new();
-        let all: BTreeSet<_> = paths.iter().cloned().collect();
-        for path in paths {
-            self.work.stale.remove(&path);
-            let Some(mut entry) = self.entry(&path)?.filter(|e| e.stat.is_some()) else {
-                continue;
-            };
-            self.stuck.remove(&path);
-            let was_file = entry.stat.is_some_and(|s| s.kind == DiskKind::File);
-            let content = entry.content;
-            let held = self.open_held(Some(&entry))?;
-            let want = self.open_want(Some(&entry))?;
-            let known_live = held.as_ref().is_some_and(|h| h.entry.kind.is_live());
-            let was_edit = entry.flags & flag::LOCAL_EDIT != 0;
-            entry.stat = None;
-            entry.content = None;
-            entry.flags &= !(flag::RACY | flag::LOCAL_EDIT);
-            match want {
-                // The deletion that was wanted is done.
-                Some(want) if want.entry.kind == Kind::Tombstone => {
-                    entry.held = Some(want.raw().clone());
-                    entry.want = None;
-                    self.drop_work(&path);
-                    self.put(path, entry, true);
-                }
-                // What is wanted here is put here; the deletion of an older state says nothing.
-                Some(_) => self.put(path, entry, false),
-                None if !known_live => self.put(path, entry, false),
-                None if !self.can_sign() => {
-                    entry.flags |= flag::LOCAL_EDIT;
-                    self.put(path, entry, false);
-                }
-                None => {
-                    let moved = match content {
-                        Some(content) if was_file && !was_edit => {
-                            self.stands_elsewhere(&all, &content)?
-                        }
-                        _ => false,
-                    };
-                    files += u64::from(was_file && !moved);
-                    deleted.push((path, entry));
-                }
-            }
-        }
-        if self.guard_holds(files)? {
-            let mut held = 0;
-            for (path, mut entry) in deleted {
-                entry.flags |= flag::HELD_BACK;
-                held += 1;
-                self.put(path, entry, false);
-            }
-            self.event(Event::DeletionsHeld { files: held });
-            return Ok(());
-        }
-        if files > 0 {
-            self.guard.recent.push_back((self.now.mono, files));
-        }
-        for (path, entry) in deleted {
-            self.delete(path, entry)?;
-        }
-        Ok(())
-    }
-
-    /// Publishes the deletion of what `entry` held.
-    fn delete(&mut self, path: RelPath, entry: IndexEntry) -> IndexResult<()> {
-        let Some(held) = self.open_held(Some(&entry))? else {
-            return Ok(());
-        };
-        self.changed(&path, Kind::Tombstone);
-        let us = self.cfg.replica;
-        let tombstone = Entry::tombstone(path, self.now.unix_ns, held.entry.content, us);
-        self.author(tombstone, &held.version.vector, entry);
-        Ok(())
-    }
-
-    /// Whether a content still stands at a path that isn't going as well: then its file was moved.
-    fn stands_elsewhere(
-        &mut self,
-        going: &BTreeSet<RelPath>,
-        content: &crate::manifest::ContentRoot,
-    ) -> IndexResult<bool> {
-        let paths = self.index.with_content(content, 64)?;
-        Ok(paths.iter().any(|p| !going.contains(p)))
-    }
-
-    /// Whether `files` more deletions are too many to let go unasked: more than half of all files, and
-    /// more than twenty, within ten minutes.
-    fn guard_holds(&mut self, files: u64) -> IndexResult<bool> {
-        while self
-            .guard
-            .recent
-            .front()
-            .is_some_and(|(at, _)| *at + GUARD_WINDOW < self.now.mono)
-        {
-            self.guard.recent.pop_front();
-        }
-        let before: u64 = self.guard.recent.iter().map(|(_, n)| n).sum();
-        let deleted = before + files;
-        let totals = self.index.totals()?;
-        if totals.held_back > 0 {
-            return Ok(files > 0);
-        }
-        let left = totals.local.files;
-        let total = left + before;
-        Ok(files > 0 && deleted > GUARD_FILES && deleted * 2 > total)
-    }
-
-    /// The user lets held deletions go.
-    pub(super) fn approve(&mut self) -> IndexResult<()> {
-        for (path, mut entry) in self.held_back()? {
-            entry.flags &= !flag::HELD_BACK;
-            if entry.want.is_some() {
-                // An edit of somebody else came meanwhile, and it stays.
-                self.put(path, entry, false);
-                continue;
-            }
-            self.delete(path, entry)?;
-        }
-        self.guard.recent.clear();
-        Ok(())
-    }
-
-    /// The user wants the files of held deletions back: they are fetched from whoever holds them.
-    pub(super) fn reject(&mut self) -> IndexResult<()> {
-        for (path, mut entry) in self.held_back()? {
-            entry.flags &= !flag::HELD_BACK;
-            if entry.want.is_some() {
-                self.put(path, entry, false);
-                continue;
-            }
-            if let Some(held) = self.open_held(Some(&entry))? {
-                entry.want = Some(super::work::want_for(&held, Vec::new()));
-            }
-            self.put(path, entry, true);
-        }
-        self.work.dirty = true;
-        Ok(())
-    }
-
-    fn held_back(&mut self) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
-        let (mut all, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.index.entries_after(after.as_ref(), 1_000)?;
-            let Some((last, _)) = page.last() else {
-                return Ok(all);
-            };
-            after = Some(last.clone());
-            all.extend(
-                page.into_iter()
-                    .filter(|(_, e)| e.flags & flag::HELD_BACK != 0),
-            );
-        }
     }
 }
 

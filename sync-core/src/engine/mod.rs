@@ -6,7 +6,8 @@
 //!
 //! | file | what it decides |
 //! |---|---|
-//! | `local` | what a scan's findings mean: new versions, adopted ones, deletions held back |
+//! | `local` | what a scan's findings mean: new versions, adopted ones |
+//! | `gone` | what vanished from the disk: deletions, and those held back |
 //! | `remote` | what a peer's records mean |
 //! | `exchange` | which of our changes a peer is sent, how far both have come |
 //! | `work` | which wanted records are worked on, in which order, and by which action |
@@ -25,6 +26,7 @@ mod applied;
 mod exchange;
 mod expect;
 mod fetching;
+mod gone;
 mod io;
 mod local;
 mod placed;
