@@ -18,6 +18,20 @@ fn a_file_made_on_one_side_stands_on_the_other() {
 }
 
 #[test]
+fn nothing_is_put_on_disk_before_its_record_is_durable() {
+    let mut rig = Rig::new(2);
+    rig.settle();
+    rig.slow_flushes(Some(1));
+    rig.write(0, "a.txt", b"hello", 1);
+    rig.settle();
+    assert_eq!(rig.read(1, "a.txt"), None);
+    rig.slow_flushes(None);
+    rig.settle();
+    assert_eq!(rig.read(1, "a.txt"), Some(b"hello".to_vec()));
+    assert!(rig.in_sync(0) && rig.in_sync(1));
+}
+
+#[test]
 fn an_edit_replaces_and_a_deletion_deletes() {
     let mut rig = Rig::new(2);
     rig.write(0, "a", b"one", 1);

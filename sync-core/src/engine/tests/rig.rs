@@ -34,6 +34,9 @@ pub(super) struct Rig {
     queue: VecDeque<(usize, Input)>,
     now: Duration,
     ino: u64,
+    /// A node whose flushes take until they are told to end.
+    slow: Option<usize>,
+    flushes: Vec<(usize, Input)>,
     pub(super) objects_sent: u64,
 }
 
@@ -80,6 +83,8 @@ impl Rig {
             queue: VecDeque::new(),
             now: Duration::ZERO,
             ino: 0,
+            slow: None,
+            flushes: Vec::new(),
             objects_sent: 0,
         };
         for a in 0..n {
@@ -195,6 +200,12 @@ impl Rig {
         self.write(n, to, &node.bytes.clone(), node.stat.mtime_ns);
         self.queue
             .push_back((n, Input::Dirty(vec![path(from), path(to)])));
+    }
+
+    /// Flushes of `n` take as long as this is not called with `None`.
+    pub(super) fn slow_flushes(&mut self, n: Option<usize>) {
+        self.slow = n;
+        self.queue.extend(self.flushes.drain(..));
     }
 
     pub(super) fn approve(&mut self, n: usize) {
@@ -313,8 +324,12 @@ impl Rig {
             }
             Output::Flush { flush } => {
                 self.engines[n].index().flush().unwrap();
-                self.queue
-                    .push_back((n, Input::Flushed { flush, error: None }));
+                let done = (n, Input::Flushed { flush, error: None });
+                if self.slow == Some(n) {
+                    self.flushes.push(done);
+                } else {
+                    self.queue.push_back(done);
+                }
             }
             Output::Event(_) | Output::StopServing { .. } | Output::DropTemp { .. } => {}
             other => panic!("unexpected output {other:?}"),
