@@ -101,9 +101,15 @@ impl Simulation {
         };
         // What is flushed or told last may still be on its way.
         self.run_until(self.now + Duration::from_secs(5));
-        let (before, scans) = (count(self), self.scans);
+        let (mut before, mut scans) = (count(self), self.scans);
         self.run_until(self.now + IDLE);
-        let after = count(self);
+        let mut after = count(self);
+        // A file that couldn't be read is looked at once more after a minute, and that may be written down.
+        if before != after {
+            (before, scans) = (after, self.scans);
+            self.run_until(self.now + IDLE);
+            after = count(self);
+        }
         let in_vain = self.oracle.in_vain(&self.nodes);
         if self.failure.is_none() && before != after && !in_vain {
             self.fail(format!(
