@@ -328,8 +328,16 @@ impl<I: Index> Engine<I> {
             .partition(|p| !touched.contains(p) && !self.in_group(p));
         self.scan.dirty.extend(again);
         self.gone(gone)?;
-        for path in asked.iter().filter(|p| !unread.contains(p)) {
-            self.work.stale.remove(path);
+        if error.is_none() {
+            for path in asked.iter().filter(|p| !unread.contains(p)) {
+                self.work.stale.remove(path);
+            }
+        } else {
+            // The disk is in trouble: the same paths again, a little later.
+            let soon = self.now.mono + Duration::from_secs(2);
+            self.scan
+                .recheck
+                .extend(asked.into_iter().map(|path| (path, soon)));
         }
         if all {
             self.skipped = skipped;
@@ -338,7 +346,6 @@ impl<I: Index> Engine<I> {
             if error.is_none() {
                 self.scan.first_done = true;
             } else {
-                self.scan.all = true;
                 self.scan.next_full = self.now.mono + Duration::from_secs(30);
             }
             self.work.stale.retain(|p| unread.contains(p));

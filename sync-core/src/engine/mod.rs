@@ -269,7 +269,7 @@ impl<I: Index> Engine<I> {
             .filter(|t| *t != Duration::MAX)
             .min();
         let recheck = self.scan.recheck.values().min().copied();
-        let may_scan = self.scan.running.is_none() && self.scan.first_done && self.active_now();
+        let may_scan = self.scan.running.is_none() && self.scan.full_runs > 0 && self.active_now();
         let full = may_scan.then_some(self.scan.next_full);
         let burst = self
             .sessions
@@ -431,7 +431,7 @@ impl<I: Index> Engine<I> {
             self.scan.recheck.remove(&path);
             self.scan.dirty.insert(path);
         }
-        if self.scan.first_done && self.scan.running.is_none() && now >= self.scan.next_full {
+        if self.scan.full_runs > 0 && self.scan.running.is_none() && now >= self.scan.next_full {
             self.scan.all = true;
         }
         if self
