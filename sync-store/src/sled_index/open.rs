@@ -185,6 +185,8 @@ fn open_once(dir: &Path, options: Options) -> Result<SledIndex, Failure> {
                 "the engine reports corruption at {at:?}"
             )));
         }
+        // The engine is pinned, so nobody else wrote a log that it doesn't understand.
+        Ok(Err(sled::Error::Unsupported(what))) => return Err(Failure::Damaged(what)),
         Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
             return Err(Failure::Other(OpenError::AlreadyOpen(dir.to_owned())));
         }

@@ -132,6 +132,17 @@ fn damage_is_set_aside_and_two_are_kept() {
 }
 
 #[test]
+fn settings_of_the_engine_that_make_no_sense_are_damage() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("index");
+    for damage in [&[0xa7; 62][..], &[0xa7; 9], b"use_compression: maybe"] {
+        drop(filled(&dir));
+        fs::write(dir.join("conf"), damage).unwrap();
+        assert!(matches!(how(&dir), Opened::Rebuilt { .. }), "{damage:?}");
+    }
+}
+
+#[test]
 fn damage_found_later_is_remembered() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("index");
