@@ -230,6 +230,40 @@ impl<D: Disk> Temps<D> {
         Ok(found)
     }
 
+    /// Whether there is room for the rest of a content of `size` bytes, before any of it is fetched.
+    ///
+    /// # Errors
+    ///
+    /// When there isn't, in words for people, and those of the disk.
+    pub fn room(&self, content: &ContentRoot, size: u64) -> io::Result<()> {
+        let had = self
+            .disk
+            .stat(Place::Tmp(&name(content)))?
+            .map_or(0, |stat| stat.size);
+        let (need, free) = (size.saturating_sub(had), self.disk.free_bytes()?);
+        if need > 0 && need > free.saturating_sub(self.min_free) {
+            return Err(self.full(need, free));
+        }
+        Ok(())
+    }
+
+    fn full(&self, need: u64, free: u64) -> io::Error {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let kept = match self.min_free {
+            0 => String::new(),
+            kept => format!(", and `min_free` keeps {} MiB of them", mib(kept)),
+        };
+        io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!(
+                "the disk is full: {} MiB are needed and {} MiB are free{kept}; free some space and it goes on \
+                 by itself",
+                mib(need),
+                free >> 20,
+            ),
+        )
+    }
+
     /// Where a chunk lies in an unfinished file.
     pub fn find(&self, chunk: &ContentHash) -> Option<PartialPlace> {
         self.lock().chunks.get(chunk).copied()
@@ -362,23 +396,19 @@ impl<D: Disk> Temps<D> {
     fn open(&self, content: &ContentRoot, size: u64, len: u64) -> io::Result<Arc<Slot<D::File>>> {
         let mut state = self.lock();
         if state.budget < len {
-            let free = self.disk.free_bytes()?.saturating_sub(self.min_free);
-            if free < len {
-                return Err(io::ErrorKind::StorageFull.into());
+            let free = self.disk.free_bytes()?;
+            let room = free.saturating_sub(self.min_free);
+            if room < len {
+                return Err(self.full(len, free));
             }
-            state.budget = free.min(BUDGET_STEP);
+            state.budget = room.min(BUDGET_STEP);
         }
         if let Some(slot) = state.slot(content) {
             state.budget -= len;
             return Ok(slot);
         }
-        let name = name(content);
-        let had = self.disk.stat(Place::Tmp(&name))?.map_or(0, |s| s.size);
-        let free = self.disk.free_bytes()?.saturating_sub(self.min_free);
-        if size.saturating_sub(had) > free {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let file = self.disk.open_tmp(&name)?;
+        self.room(content, size)?;
+        let file = self.disk.open_tmp(&name(content))?;
         state.budget = state.budget.saturating_sub(len);
         Ok(state.insert(content, file))
     }

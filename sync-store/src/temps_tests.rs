@@ -130,6 +130,11 @@ fn space_is_kept_and_few_files_are_open() {
         .write_chunk(&root(0), 2_000_000, 0, &hash, &one)
         .unwrap_err();
     assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    // The same is told before anything is fetched, and it says what is missing.
+    let told = temps.room(&root(0), 2_000_000).unwrap_err();
+    assert_eq!(told.kind(), io::ErrorKind::StorageFull);
+    assert!(told.to_string().contains("2 MiB are needed"), "{told}");
+    temps.room(&root(0), 3_000).unwrap();
     for n in 1..=200 {
         assert!(temps.write_chunk(&root(n), 3_000, 0, &hash, &one).unwrap());
     }

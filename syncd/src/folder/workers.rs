@@ -360,6 +360,21 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
             size,
             chunks,
         } => {
+            // Told before any of it is fetched.
+            if let Err(error) = temps.room(&content, size) {
+                let full = Some(full_words(&error));
+                let (index, ok) = (0, false);
+                input(
+                    to,
+                    Input::Written {
+                        content,
+                        index,
+                        ok,
+                        full,
+                    },
+                );
+                return;
+            }
             let have = temps
                 .check(&content, size, &chunks)
                 .unwrap_or_else(|error| {
@@ -394,7 +409,7 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
         } => {
             let (ok, full) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
                 Ok(ok) => (ok, None),
-                Err(e) => (false, Some(format!("cannot write to the disk: {e}"))),
+                Err(e) => (false, Some(full_words(&e))),
             };
             input(
                 to,
@@ -411,6 +426,15 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
                 debug!(%error, "a temporary stays until it is a week old");
             }
         }
+    }
+}
+
+/// Why nothing more can be written.
+fn full_words(error: &io::Error) -> String {
+    match error.kind() {
+        // The temporaries say all there is to say.
+        io::ErrorKind::StorageFull if error.raw_os_error().is_none() => error.to_string(),
+        _ => format!("cannot write to the disk: {error}"),
     }
 }
 
