@@ -34,8 +34,12 @@ pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry
     }
     match wires.board.state(&part::folder(&tag)) {
         Some(ChildState::Waiting { reason, until, .. }) => {
-            let seconds = until.saturating_duration_since(Instant::now()).as_secs() + 1;
-            let hint = Some(format!("it is tried again in {seconds} s"));
+            let seconds = seconds_until(until);
+            let room = match report::sort_of(&reason) {
+                "no-space" => "make room on that disk; ",
+                _ => "",
+            };
+            let hint = Some(format!("{room}it is tried again in {seconds} s"));
             report::closed(entry, FolderState::Stopped, Some(reason), hint)
         }
         Some(ChildState::Failed { reason }) => {
@@ -48,6 +52,18 @@ pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry
             None,
         ),
     }
+}
+
+/// Seconds until a folder that is down is started again, if it is.
+pub(crate) fn next_start(wires: &Wires, tag: FolderTag) -> Option<u64> {
+    match wires.board.state(&part::folder(&tag)) {
+        Some(ChildState::Waiting { until, .. }) => Some(seconds_until(until)),
+        _ => None,
+    }
+}
+
+fn seconds_until(until: Instant) -> u64 {
+    until.saturating_duration_since(Instant::now()).as_secs() + 1
 }
 
 /// Stops a part and waits for its end.

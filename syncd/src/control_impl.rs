@@ -11,7 +11,7 @@ use std::{
 use sync_core::{
     control::{
         AddedFolder, ApiError, Candidate, Device, ErrorItem, ErrorKind, FileInfo, Folder,
-        FolderAction, FolderRef, Rates, RemovedFolder, SecretShown, Status, Traffic,
+        FolderAction, FolderRef, FolderState, Rates, RemovedFolder, SecretShown, Status, Traffic,
     },
     secret::Level,
 };
@@ -19,9 +19,9 @@ use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    asking::report_of,
+    asking::{next_start, report_of},
     control::{Answer, Control, EventLog, NewFolder},
-    folder::FolderAsk,
+    folder::{FolderAsk, report},
     house::House,
     net::ListCandidates,
     wiring::Wires,
@@ -73,6 +73,7 @@ impl Control for Daemon {
             for (tag, entry) in &roster {
                 folders.push(report_of(wires, *tag, entry).await);
             }
+            folders.extend(wires.secretless().iter().map(report::without_secret));
             folders.sort_by(|a, b| a.name.cmp(&b.name));
             let sum = |of: fn(&Rates) -> u64| folders.iter().map(|f| of(&f.rates)).sum();
             let settings = wires.settings();
@@ -102,6 +103,9 @@ impl Control for Daemon {
 
     fn folder(&self, folder: FolderRef) -> Answer<'_, Folder> {
         Box::pin(async move {
+            if let Some(entry) = self.wires.find_secretless(&folder) {
+                return Ok(report::without_secret(&entry));
+            }
             let (tag, entry) = self.wires.find(&folder)?;
             Ok(report_of(&self.wires, tag, &entry).await)
         })
@@ -153,13 +157,18 @@ impl Control for Daemon {
 
     fn errors(&self, folder: FolderRef) -> Answer<'_, Vec<ErrorItem>> {
         Box::pin(async move {
-            let (tag, _) = self.wires.find(&folder)?;
-            let Some(actor) = self.wires.folder(tag) else {
-                return Ok(Vec::new());
-            };
-            let (reply, answer) = oneshot::channel();
-            actor.do_send(FolderAsk::Errors(reply));
-            answer.await.map_err(|_| Self::not_open())
+            if let Some(entry) = self.wires.find_secretless(&folder) {
+                return Ok(stopped(&report::without_secret(&entry), None));
+            }
+            let (tag, entry) = self.wires.find(&folder)?;
+            let next = next_start(&self.wires, tag);
+            let mut items = stopped(&report_of(&self.wires, tag, &entry).await, next);
+            if let Some(actor) = self.wires.folder(tag) {
+                let (reply, answer) = oneshot::channel();
+                actor.do_send(FolderAsk::Errors(reply));
+                items.extend(answer.await.map_err(|_| Self::not_open())?);
+            }
+            Ok(items)
         })
     }
 
@@ -177,4 +186,28 @@ impl Control for Daemon {
     fn events(&self) -> Arc<EventLog> {
         Arc::clone(&self.wires.events)
     }
+}
+
+/// A folder that is stopped as a whole is an error of its root.
+fn stopped(folder: &Folder, next_try_s: Option<u64>) -> Vec<ErrorItem> {
+    let reason = folder
+        .reason
+        .clone()
+        .filter(|_| folder.state == FolderState::Stopped);
+    let Some(mut reason) = reason else {
+        return Vec::new();
+    };
+    let kind = report::sort_of(&reason);
+    if let Some(hint) = &folder.hint {
+        reason = format!("{reason}; {hint}");
+    }
+    vec![ErrorItem {
+        folder: folder.name.clone(),
+        path: ".".to_owned(),
+        path_hex: None,
+        reason,
+        kind: kind.to_owned(),
+        // A disk that is full is looked at again at least so often.
+        next_try_s: next_try_s.or((kind == "no-space").then_some(10)),
+    }]
 }

@@ -234,6 +234,26 @@ pub fn check_root(path: &Path, home: &Path, others: &[&FolderEntry]) -> Result<P
     Ok(path)
 }
 
+/// What to do about a folder whose secret is gone.
+pub(crate) fn give_secret(entry: &FolderEntry) -> String {
+    format!(
+        "give it again with `syncctl folder add '{}' --secret -`, or take the folder off the list with \
+         `syncctl folder remove '{}'`; its files stay",
+        entry.path.display(),
+        entry.name
+    )
+}
+
+/// Where a directory that isn't there yet would lie: the true path of what is there of it, and the rest.
+pub(crate) fn true_path(path: &Path) -> PathBuf {
+    path.ancestors()
+        .find_map(|there| {
+            let rest = path.strip_prefix(there).ok()?;
+            Some(fs::canonicalize(there).ok()?.join(rest))
+        })
+        .unwrap_or_else(|| path.to_owned())
+}
+
 /// The request makes sense, and the disk is in its way.
 pub(crate) fn unfit(message: String) -> ApiError {
     ApiError::new(ErrorKind::Conflict, message)

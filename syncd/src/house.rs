@@ -3,6 +3,9 @@
 //! Every change goes the same way: check, write down durably, tell the roster, tell the parts. One change at a
 //! time. It owns `folders.toml` and `secrets.toml`, and must never show a secret but to the user who asks for it.
 
+mod reload;
+mod secretless;
+
 use std::{fs, path::Path, sync::Arc};
 
 use serde_json::json;
@@ -27,7 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     asking::{end_part, report_of},
-    config::{Options, Settings},
+    config::Options,
     control::NewFolder,
     folder::{FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
@@ -61,10 +64,13 @@ impl House {
                         .roster()
                         .insert(tag, roster_entry(&wires, entry, keys));
                 }
-                _ => error!(
-                    folder = %entry.name,
-                    "its secret isn't in secrets.toml, so it is left out; add it again with its secret"
-                ),
+                _ => {
+                    error!(
+                        folder = %entry.name,
+                        "its secret isn't in secrets.toml, so it is stopped; add it again with its secret"
+                    );
+                    wires.secretless().push(entry.clone());
+                }
             }
         }
         Ok(Self {
@@ -95,7 +101,14 @@ impl House {
                 format!("{MAX_FOLDERS} folders are the most"),
             ));
         }
-        if make_dir {
+        let others = self.others(&new.path);
+        if make_dir && !new.path.exists() {
+            // Before it is made: a mistake leaves nothing behind in another folder.
+            folders::check_nesting(
+                &folders::true_path(&new.path),
+                self.wires.home.path(),
+                &others,
+            )?;
             fs::create_dir_all(&new.path).map_err(|e| {
                 folders::unfit(format!(
                     "cannot make the directory {}: {e}",
@@ -103,8 +116,8 @@ impl House {
                 ))
             })?;
         }
-        let others: Vec<_> = self.book.entries().iter().collect();
         let path = folders::check_root(&new.path, self.wires.home.path(), &others)?;
+        self.check_secretless(&path, new.secret.as_ref())?;
         let name = match new.name {
             Some(name) => self.free_name(name)?,
             None => self.book.free_name(&path)?,
@@ -139,7 +152,7 @@ impl House {
                     "give the daemon's user the right to write there, or choose another directory",
                 )
             })?;
-        let entry = FolderEntry {
+        let entry = self.back_with_secret(&keys).unwrap_or(FolderEntry {
             name,
             path,
             id: hex(&tag.0),
@@ -147,13 +160,14 @@ impl House {
             paused: false,
             known_hosts: new.known_hosts,
             settings: sync_core::control::Settings::default(),
-        };
+        });
         // The secret first: an entry without one would be of no use.
         self.secrets
             .insert(&entry.id, &secret.reveal())
             .map_err(internal)?;
         self.book.put(entry.clone()).map_err(internal)?;
         let shared = roster_entry(&self.wires, &entry, keys);
+        self.wires.secretless().retain(|e| e.id != entry.id);
         self.wires.roster().insert(tag, shared.clone());
         self.announce(tag, &shared);
         wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
@@ -186,6 +200,9 @@ impl House {
 
     /// Forgets a folder, its index, its identity and its secret. Its files and its archive stay.
     pub(crate) async fn remove(&mut self, folder: &FolderRef) -> Result<RemovedFolder, ApiError> {
+        if let Some(entry) = self.wires.find_secretless(folder) {
+            return self.remove_secretless(entry);
+        }
         let (tag, entry) = self.wires.find(folder)?;
         let id = hex(&tag.0);
         // Off the list first: after a crash half-way, what is left is of no harm.
@@ -397,56 +414,6 @@ impl House {
             level: secret.level(),
             secret: SecretText::new(secret.reveal()),
         })
-    }
-
-    /// Reads the settings anew. Gives the names of those that changed.
-    pub(crate) async fn reload(&mut self) -> Result<Vec<&'static str>, crate::config::ConfigError> {
-        let file = Options::read(&self.wires.home.config())?;
-        let new = Settings::from(self.line.clone().over(file));
-        let old = self.wires.settings();
-        let (now, later) = (old.changes_now(&new), old.needs_restart(&new));
-        for name in &later {
-            warn!("`{name}` in config.toml takes effect at the next start");
-        }
-        let kept = Settings {
-            listen: old.listen,
-            bind: old.bind.clone(),
-            lan_port: old.lan_port,
-            log_json: old.log_json,
-            ..new
-        };
-        self.wires.set_settings(kept.clone());
-        if old.log != kept.log {
-            self.wires.log.set(kept.log.as_deref());
-        }
-        if old.known_hosts != kept.known_hosts {
-            let roster: Vec<_> = self
-                .wires
-                .roster()
-                .iter()
-                .map(|(t, e)| (*t, e.clone()))
-                .collect();
-            for (tag, entry) in roster {
-                self.withdraw(tag);
-                self.announce(tag, &entry);
-            }
-        }
-        if old.lan != kept.lan {
-            end_part(&self.wires, part::LAN.to_owned()).await;
-            self.wires.lan.set(None);
-            if kept.lan {
-                wiring::add(&self.wires.root, wiring::lan(&self.wires));
-            }
-        }
-        if old.name != kept.name {
-            end_part(&self.wires, part::LISTENER.to_owned()).await;
-            wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
-        }
-        info!(changed = ?now, "config.toml was read again");
-        self.wires
-            .events
-            .push(EventType::ConfigReloaded, None, json!({ "changed": now }));
-        Ok(now)
     }
 
     /// Tells the mechanisms of a folder.

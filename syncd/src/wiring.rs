@@ -33,7 +33,7 @@ use std::{
 
 use actix::{Actor, Addr};
 use sync_core::{
-    control::{ApiError, FolderRef, Mechanism, Settings as FolderSettings},
+    control::{ApiError, ErrorKind, FolderRef, Mechanism, Settings as FolderSettings},
     ids::{PeerKey, SessionId},
     time::Now,
 };
@@ -54,6 +54,7 @@ use crate::{
     config::Settings,
     control::EventLog,
     folder::FolderActor,
+    folders::{self, FolderEntry},
     home::Home,
     log::LogControl,
     net::{Member, PeersActor},
@@ -145,6 +146,8 @@ pub(crate) struct Wires {
     settings: RwLock<Settings>,
     roster: Mutex<BTreeMap<FolderTag, RosterEntry>>,
     folders: Mutex<BTreeMap<FolderTag, FolderAddr>>,
+    /// Folders on the list whose secret is gone.
+    secretless: Mutex<Vec<FolderEntry>>,
     pub(crate) peers: Slot<PeersActor>,
     pub(crate) lan: Slot<LanActor>,
     pub(crate) known_hosts: Slot<KnownHostsActor>,
@@ -185,6 +188,7 @@ impl Wires {
             settings: RwLock::new(settings),
             roster: Mutex::default(),
             folders: Mutex::default(),
+            secretless: Mutex::default(),
             peers: Slot::default(),
             lan: Slot::default(),
             known_hosts: Slot::default(),
@@ -306,7 +310,32 @@ impl Wires {
             roster.iter().find(|(_, e)| e.path == path)
         });
         let found = found.map(|(tag, entry)| (*tag, entry.clone()));
-        found.ok_or_else(|| ApiError::unknown_folder(folder.as_str()))
+        drop(roster);
+        found.ok_or_else(|| match self.find_secretless(folder) {
+            Some(entry) => ApiError::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the secret of the folder `{}` isn't in secrets.toml",
+                    entry.name
+                ),
+            )
+            .with_hint(folders::give_secret(&entry)),
+            None => ApiError::unknown_folder(folder.as_str()),
+        })
+    }
+
+    /// The folder that is meant, if it is one whose secret is gone.
+    pub(crate) fn find_secretless(&self, folder: &FolderRef) -> Option<FolderEntry> {
+        let all = self.secretless();
+        let fits = |e: &&FolderEntry| folder.matches(&e.name, &e.path.to_string_lossy());
+        all.iter().find(fits).cloned()
+    }
+
+    /// Folders on the list whose secret is gone.
+    pub(crate) fn secretless(&self) -> MutexGuard<'_, Vec<FolderEntry>> {
+        self.secretless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Each way to be found, for reports.

@@ -171,6 +171,11 @@ fn for_script(status: &Status) -> String {
         status.rates.up, status.rates.down
     ));
     text.push_str(&folder::table(&status.folders).plain(Some("folder")));
+    for folder in &status.folders {
+        if let Some(reason) = &folder.reason {
+            text.push_str(&format!("why\t{}\t{}\n", safe(&folder.name), safe(reason)));
+        }
+    }
     text.push_str(&peers::table(&status.folders).plain(Some("peer")));
     text
 }

@@ -19,7 +19,10 @@ use sync_core::{
 };
 
 use super::Link;
-use crate::wiring::RosterEntry;
+use crate::{
+    folders::{self, FolderEntry},
+    wiring::RosterEntry,
+};
 
 /// A folder that isn't open: nothing is known but its entry in the list.
 pub(crate) fn closed(
@@ -39,6 +42,31 @@ pub(crate) fn closed(
         },
         reason,
         hint,
+        connected: 0,
+        local: Counts::default(),
+        global: Counts::default(),
+        need: Need::default(),
+        peers: Vec::new(),
+        conflicts: 0,
+        errors: 0,
+        local_edits: 0,
+        known_hosts: entry.known_hosts.clone(),
+        settings: entry.settings.clone(),
+        rates: sync_core::control::Rates::default(),
+        scan: None,
+        held: None,
+    }
+}
+
+/// A folder on the list whose secret is gone.
+pub(crate) fn without_secret(entry: &FolderEntry) -> Folder {
+    Folder {
+        name: entry.name.clone(),
+        path: entry.path.to_string_lossy().into_owned(),
+        level: entry.level,
+        state: FolderState::Stopped,
+        reason: Some("its secret isn't in secrets.toml".to_owned()),
+        hint: Some(folders::give_secret(entry)),
         connected: 0,
         local: Counts::default(),
         global: Counts::default(),
@@ -151,12 +179,14 @@ pub(super) fn errors(name: &str, items: Vec<ItemError>) -> Vec<ErrorItem> {
 }
 
 /// A word for programs. Reasons come from the system and from the engine, as text.
-pub(super) fn sort_of(reason: &str) -> &'static str {
+pub(crate) fn sort_of(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let words = [
         ("permission", "permission"),
         ("no space", "no-space"),
         ("full", "no-space"),
+        ("storage space", "no-space"),
+        ("quota", "no-space"),
         ("busy", "busy"),
         ("name", "name"),
         ("component", "name"),
