@@ -68,6 +68,11 @@ impl Machine {
         if secret.is_some() {
             command.args(["--secret", "-"]);
         }
+        self.start_with(command, secret)
+    }
+
+    /// Starts the daemon by this command; `input` goes to its standard input if there is one.
+    pub fn start_with(&mut self, mut command: Command, input: Option<&str>) -> io::Result<()> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -77,12 +82,18 @@ impl Machine {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        if let (Some(secret), Some(stdin)) = (secret, child.stdin.as_mut()) {
-            writeln!(stdin, "{secret}")?;
+        if let (Some(input), Some(stdin)) = (input, child.stdin.as_mut()) {
+            writeln!(stdin, "{input}")?;
         }
         drop(child.stdin.take());
         self.child = Some(child);
         self.wait_until_up()
+    }
+
+    /// The daemon's process id, if it was started.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// The command that would start the daemon: bound to loopback, or free in its namespace.
