@@ -1,7 +1,6 @@
 //! The privileged lab: daemons in network namespaces, with nothing between them but a cable.
 //!
-//! It needs root and runs only when `SYNCD_LAB=1` is set; otherwise each test says that it was skipped. The
-//! namespaces have no route out, and the host has no end of the cable, so nothing that a daemon sends can leave.
+//! See `integration_tests::lab` for what it needs; without it each test says that it was skipped.
 
 #![allow(clippy::unwrap_used)] // A test that can't go on says so.
 
@@ -10,122 +9,24 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::MetadataExt,
-    process::{Child, Command, Output, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    process::{Child, Command, Stdio},
+    sync::mpsc,
 };
 
-use integration_tests::cluster::{Machine, Programs, assert_same};
+use integration_tests::{
+    cluster::{Machine, Programs, assert_same},
+    lab::{CABLE, Lab},
+};
 use sync_discovery::lan::{
     BEACON_GROUP, BEACON_PORT,
     wire::{Beacon, HEADER_LEN, Kind, TAG_GROUP, TAG_LEN},
 };
-
-/// The interface of each namespace.
-const CABLE: &str = "cable";
 
 fn programs() -> Programs {
     Programs {
         syncd: env!("CARGO_BIN_EXE_it-syncd").into(),
         syncctl: env!("CARGO_BIN_EXE_it-syncctl").into(),
     }
-}
-
-fn ip(args: &[&str]) -> io::Result<Output> {
-    Command::new("ip").args(args).output()
-}
-
-/// Two network namespaces and the cable between them, removed when this is dropped.
-struct Lab {
-    names: [String; 2],
-}
-
-impl Lab {
-    /// Builds the lab, or says why this machine can't have one.
-    fn new() -> Option<Self> {
-        if let Some(reason) = reason_to_skip() {
-            println!("skipped: {reason}");
-            return None;
-        }
-        static LABS: AtomicU32 = AtomicU32::new(0);
-        let pid = std::process::id();
-        let n = LABS.fetch_add(1, Ordering::Relaxed);
-        // From here on, whatever is there already goes when a step below panics.
-        let lab = Self {
-            names: ["a", "b"].map(|side| format!("syncd-lab-{pid}-{n}{side}")),
-        };
-        let [a, b] = lab.names();
-        for name in [a, b] {
-            let added = ip(&["netns", "add", name]).unwrap();
-            if !added.status.success() {
-                let said = String::from_utf8_lossy(&added.stderr).into_owned();
-                println!(
-                    "skipped: network namespaces can't be made here: {}",
-                    said.trim()
-                );
-                return None;
-            }
-        }
-        // Both ends are made inside: the host never has one.
-        run(&[
-            "link", "add", CABLE, "netns", a, "type", "veth", "peer", "name", CABLE, "netns", b,
-        ]);
-        for (name, v4, v6) in [
-            (a, "10.77.0.1/24", "fd77::1/64"),
-            (b, "10.77.0.2/24", "fd77::2/64"),
-        ] {
-            run(&["-n", name, "addr", "add", v4, "brd", "+", "dev", CABLE]);
-            // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
-            let _ = ip(&["-n", name, "addr", "add", v6, "nodad", "dev", CABLE]);
-            run(&["-n", name, "link", "set", "lo", "up"]);
-            run(&["-n", name, "link", "set", CABLE, "up"]);
-            for family in ["-4", "-6"] {
-                let routes = run(&["-n", name, family, "route", "show", "default"]);
-                assert!(routes.trim().is_empty(), "{name} has a way out: {routes}");
-            }
-        }
-        Some(lab)
-    }
-
-    fn names(&self) -> [&str; 2] {
-        let [a, b] = &self.names;
-        [a, b]
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for name in self.names() {
-            let _ = ip(&["netns", "del", name]);
-        }
-    }
-}
-
-fn reason_to_skip() -> Option<&'static str> {
-    if std::env::var_os("SYNCD_LAB").is_none_or(|set| set != "1") {
-        return Some("SYNCD_LAB=1 is not set");
-    }
-    if fs::metadata("/proc/self").map_or(true, |me| me.uid() != 0) {
-        return Some("the lab needs root");
-    }
-    match ip(&["netns", "list"]) {
-        Ok(output) if output.status.success() => None,
-        _ => Some("`ip netns` doesn't work here"),
-    }
-}
-
-/// Runs `ip`, which must succeed, and gives what it printed.
-fn run(args: &[&str]) -> String {
-    let output = ip(args).unwrap();
-    assert!(
-        output.status.success(),
-        "ip {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! A lab on this machine: two network namespaces with nothing between them but a cable.
+//!
+//! It needs root and runs only when `SYNCD_LAB=1` is set; otherwise it says that the test was skipped. The
+//! namespaces have no route out, and the host has no end of the cable, so nothing that a daemon sends can leave.
+
+#![allow(clippy::unwrap_used)] // A lab that can't be built says so.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// The interface of each namespace.
+pub const CABLE: &str = "cable";
+
+fn ip(args: &[&str]) -> io::Result<Output> {
+    Command::new("ip").args(args).output()
+}
+
+/// Two network namespaces and the cable between them, removed when this is dropped.
+#[derive(Debug)]
+pub struct Lab {
+    names: [String; 2],
+}
+
+impl Lab {
+    /// Builds the lab, or says why this machine can't have one.
+    ///
+    /// # Panics
+    ///
+    /// When a step fails that every machine with namespaces can do.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        if let Some(reason) = reason_to_skip() {
+            println!("skipped: {reason}");
+            return None;
+        }
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let pid = std::process::id();
+        let n = LABS.fetch_add(1, Ordering::Relaxed);
+        // From here on, whatever is there already goes when a step below panics.
+        let lab = Self {
+            names: ["a", "b"].map(|side| format!("syncd-lab-{pid}-{n}{side}")),
+        };
+        let [a, b] = lab.names();
+        for name in [a, b] {
+            let added = ip(&["netns", "add", name]).unwrap();
+            if !added.status.success() {
+                let said = String::from_utf8_lossy(&added.stderr).into_owned();
+                println!(
+                    "skipped: network namespaces can't be made here: {}",
+                    said.trim()
+                );
+                return None;
+            }
+        }
+        // Both ends are made inside: the host never has one.
+        run(&[
+            "link", "add", CABLE, "netns", a, "type", "veth", "peer", "name", CABLE, "netns", b,
+        ]);
+        for (name, v4, v6) in [
+            (a, "10.77.0.1/24", "fd77::1/64"),
+            (b, "10.77.0.2/24", "fd77::2/64"),
+        ] {
+            run(&["-n", name, "addr", "add", v4, "brd", "+", "dev", CABLE]);
+            // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
+            let _ = ip(&["-n", name, "addr", "add", v6, "nodad", "dev", CABLE]);
+            run(&["-n", name, "link", "set", "lo", "up"]);
+            run(&["-n", name, "link", "set", CABLE, "up"]);
+            for family in ["-4", "-6"] {
+                let routes = run(&["-n", name, family, "route", "show", "default"]);
+                assert!(routes.trim().is_empty(), "{name} has a way out: {routes}");
+            }
+        }
+        Some(lab)
+    }
+
+    /// The names of the two namespaces.
+    #[must_use]
+    pub fn names(&self) -> [&str; 2] {
+        let [a, b] = &self.names;
+        [a, b]
+    }
+
+    /// Lets the first namespace send so many megabits a second, as a slower cable would.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel has no token bucket.
+    pub fn limit(&self, megabits: u32) {
+        let rate = format!("{megabits}mbit");
+        let output = Command::new("tc")
+            .args(["-n", self.names()[0], "qdisc", "add", "dev", CABLE])
+            .args([
+                "root", "tbf", "rate", &rate, "burst", "1m", "latency", "20ms",
+            ])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "tc: {output:?}");
+    }
+
+    /// The bytes that the second namespace has received and sent since the lab was built, as its interface counts
+    /// them: with the heads of all packets, and whoever sent them.
+    ///
+    /// # Panics
+    ///
+    /// When the interface can't be asked.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let said = run(&["-n", self.names()[1], "-s", "-j", "link", "show", CABLE]);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let bytes = |way: &str| said[0]["stats64"][way]["bytes"].as_u64().unwrap();
+        Counters {
+            received: bytes("rx"),
+            sent: bytes("tx"),
+        }
+    }
+}
+
+/// What went over the cable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes that came to the second namespace.
+    pub received: u64,
+    /// Bytes that left it.
+    pub sent: u64,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for name in self.names() {
+            let _ = ip(&["netns", "del", name]);
+        }
+    }
+}
+
+fn reason_to_skip() -> Option<&'static str> {
+    if std::env::var_os("SYNCD_LAB").is_none_or(|set| set != "1") {
+        return Some("SYNCD_LAB=1 is not set");
+    }
+    if fs::metadata("/proc/self").map_or(true, |me| me.uid() != 0) {
+        return Some("the lab needs root");
+    }
+    match ip(&["netns", "list"]) {
+        Ok(output) if output.status.success() => None,
+        _ => Some("`ip netns` doesn't work here"),
+    }
+}
+
+/// Runs `ip`, which must succeed, and gives what it printed.
+fn run(args: &[&str]) -> String {
+    let output = ip(args).unwrap();
+    assert!(
+        output.status.success(),
+        "ip {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
