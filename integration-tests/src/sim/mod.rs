@@ -83,6 +83,8 @@ pub(crate) enum Event {
     Input(usize, u64, Box<Input>),
     /// Work that an engine asked for.
     Work(usize, u64, Box<Output>),
+    /// What a disk error left behind is tried to be settled.
+    Settle(usize, u64),
     /// A machine starts.
     Start(usize),
     /// The watcher tells of changes.
@@ -313,6 +315,12 @@ impl Simulation {
             Event::Work(node, run, output) => {
                 if self.live_run(node, run) {
                     self.work(node, *output);
+                }
+            }
+            Event::Settle(node, run) => {
+                if self.live_run(node, run) {
+                    self.nodes[node].settling = false;
+                    self.settle_again(node);
                 }
             }
             Event::Start(node) => self.start(node),

@@ -116,6 +116,8 @@ pub struct Node {
     pub skew_ns: i64,
     /// The daemon, while it is up.
     pub live: Option<Live>,
+    /// It is going to be tried to settle what a disk error left behind.
+    pub settling: bool,
     /// Faults of the disk.
     pub meddling: Arc<Mutex<Meddling>>,
     /// How long its disk work takes, in milliseconds.
@@ -160,6 +162,7 @@ impl Node {
             boot: Duration::ZERO,
             skew_ns: 0,
             live: None,
+            settling: false,
             meddling: Arc::new(Mutex::new(meddling)),
             slow_ms: rng.range(1, 30),
             rng,
@@ -211,6 +214,7 @@ impl Node {
     /// Why it could not start.
     pub fn start(&mut self, now: Duration, calm: bool) -> Result<(), String> {
         self.run += 1;
+        self.settling = false;
         self.boot = now;
         if !calm && self.rng.chance(10) {
             let point = self.rng.below(40);

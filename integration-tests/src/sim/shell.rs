@@ -38,6 +38,8 @@ pub struct Done {
     pub answer: Option<(SessionId, u32, Pieces)>,
     /// The machine died over it.
     pub died: bool,
+    /// A disk error left something displaced: it is settled later.
+    pub unsettled: bool,
 }
 
 /// Does one piece of work on a node that is up.
@@ -48,10 +50,12 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
         Output::Scan { scan, what } => scan_disk(node, scan, &what, now, &mut rng, &mut done),
         Output::Apply { group, actions } => {
             node.disk.set_crash_point(crash_at);
+            settle_again(node, now, &mut done);
             let outcomes = match &node.live {
                 Some(live) => node.on_disk(now, || live.applier.apply(actions)),
                 None => Vec::new(),
             };
+            settle_again(node, now, &mut done);
             done.died = node.disk.is_dead();
             node.disk.set_crash_point(None);
             let after = node.rng.millis(0, node.slow_ms);
@@ -158,6 +162,21 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
         | Output::IndexFailed(_) => {}
     }
     done
+}
+
+/// Gives back what a disk error left in `.sync/tmp`, and has the engine look at it.
+pub fn settle_again(node: &Node, now: Duration, done: &mut Done) {
+    let Some(live) = &node.live else { return };
+    if live.applier.is_unsettled()
+        && let Ok(recovered) = node.on_disk(now, || live.applier.recover())
+    {
+        let paths = recovered.changed();
+        if !paths.is_empty() {
+            done.inputs
+                .push((Duration::from_millis(1), Input::Dirty(paths)));
+        }
+    }
+    done.unsettled = live.applier.is_unsettled();
 }
 
 fn serve(

@@ -1,5 +1,7 @@
 //! What engines want done: when it is done, and what follows.
 
+use std::time::Duration;
+
 use sync_core::{
     engine::{Event as EngineEvent, Output},
     message::Message,
@@ -10,6 +12,9 @@ use super::{
     show::{show_message, show_output, work_word},
     user,
 };
+
+/// How often it is tried to settle what a disk error left behind.
+const SETTLE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Simulation {
     pub(super) fn output(&mut self, number: usize, output: Output) {
@@ -108,6 +113,19 @@ impl Simulation {
                 .line(self.now, number, || format!("meanwhile: {}", op.show()));
             self.acted(number, &op, &effect);
         }
+        self.done(number, done, applies, before);
+    }
+
+    /// What a disk error left behind is tried to be settled again.
+    pub(super) fn settle_again(&mut self, number: usize) {
+        self.trace.step(self.now, number, "settle", &[]);
+        let before = self.nodes[number].disk.mutations();
+        let mut done = shell::Done::default();
+        shell::settle_again(&self.nodes[number], self.now, &mut done);
+        self.done(number, done, true, before);
+    }
+
+    fn done(&mut self, number: usize, done: shell::Done, applies: bool, before: u64) {
         if done.died {
             self.doomed.remove(&number);
             self.totals.crashes_in_apply += 1;
@@ -126,6 +144,11 @@ impl Simulation {
             }
         }
         let run = self.nodes[number].run;
+        if done.unsettled && !self.nodes[number].settling {
+            self.nodes[number].settling = true;
+            self.heap
+                .push(self.now + SETTLE_AGAIN, Event::Settle(number, run));
+        }
         for (after, input) in done.inputs {
             self.heap
                 .push(self.now + after, Event::Input(number, run, Box::new(input)));

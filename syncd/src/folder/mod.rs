@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`open`] | opens root, identity and index, blocking, in a thread |
 //! | [`workers`] | the threads: scan, apply, write, store |
+//! | [`applying`] | what the apply thread does |
 //! | [`serve`] | answers peers' requests |
 //! | [`report`] | tells the state in the words of the control API |
 //! | [`messages`] | what the actor can be told |
@@ -15,6 +16,7 @@
 //! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails,
 //! the actor ends and says why; the supervisor opens the folder anew.
 
+mod applying;
 mod effects;
 mod messages;
 pub(crate) mod open;

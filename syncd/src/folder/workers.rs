@@ -26,7 +26,7 @@ use actix::{Addr, Message};
 use bytes::Bytes;
 use sync_core::{
     chunk::ContentHash,
-    disk::{Action, Found, Outcome},
+    disk::{Action, Found},
     engine::{Config, Input, ScanWhat},
     index::Index,
     manifest::{ChunkRef, ContentRoot},
@@ -44,11 +44,10 @@ use sync_store::{
 use tracing::{debug, warn};
 
 use super::{
-    FolderActor,
+    FolderActor, applying,
     open::chunk_seed,
     permits::{Permit, Permits},
 };
-use crate::wiring::unix_ns;
 
 /// Findings that the engine hasn't taken yet.
 const SCAN_BATCHES: usize = 4;
@@ -187,25 +186,7 @@ impl Workers {
         })?);
         let (applier, temps) = (Arc::clone(&parts.applier), Arc::clone(&parts.temps));
         threads.push(spawn("apply", actor, move |to| {
-            let apply = |actions| applier.apply(actions);
-            for job in applies {
-                match job {
-                    ApplyJob::Group { group, actions } => {
-                        apply_group(&root, group, actions, apply, to)
-                    }
-                    ApplyJob::Policy(policy) => applier.set_policy(policy),
-                    ApplyJob::LookAtRoot => to.do_send(Back::Root(check_root(&*root.0, &root.1))),
-                    ApplyJob::Prune(policy) => {
-                        let pruned = applier.archive().prune(policy, unix_ns());
-                        let swept = temps.sweep(&[], unix_ns());
-                        debug!(
-                            ?pruned,
-                            ?swept,
-                            "archive and temporaries were looked through"
-                        );
-                    }
-                }
-            }
+            applying::run(&applier, &temps, &applies, &root, to)
         })?);
         let (temps, index) = (Arc::clone(&parts.temps), parts.index.clone());
         threads.push(spawn("write", actor, move |to| {
@@ -255,7 +236,7 @@ fn spawn(
         .spawn(move || work(&watch.1))
 }
 
-fn input(to: &Addr<FolderActor>, input: Input) {
+pub(super) fn input(to: &Addr<FolderActor>, input: Input) {
     to.do_send(Back::Input(Box::new(input), None));
 }
 
@@ -332,25 +313,6 @@ fn run_scans(
             },
         );
     }
-}
-
-/// Carries a group out, unless the root isn't there any more.
-fn apply_group(
-    (disk, marker): &(Arc<RootDisk>, Marker),
-    group: u64,
-    actions: Vec<Action>,
-    apply: impl FnOnce(Vec<Action>) -> Vec<Outcome>,
-    to: &Addr<FolderActor>,
-) {
-    let state = check_root(&**disk, marker);
-    let outcomes = if state == RootState::Ok {
-        apply(actions)
-    } else {
-        to.do_send(Back::Root(state));
-        // Nothing was changed, and all of it must be looked at again.
-        vec![Outcome::Stale; actions.len()]
-    };
-    input(to, Input::Applied { group, outcomes });
 }
 
 fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Addr<FolderActor>) {
