@@ -39,8 +39,8 @@ pub enum Displacement {
 /// has seen (`knowledge`).
 pub fn reconcile(current: Option<&Record>, remote: &Record, knowledge: &Vector) -> Verdict {
     let Some(current) = current else {
-        // Tombstones are dropped one day, knowledge isn't: a version that we have seen and don't have
-        // any more was deleted.
+        // Deletions are kept, so this is rare: an index that lost a path but not what it knows. A version
+        // that we have seen and don't have any more was deleted.
         return if knowledge.covers(remote.version.dot) {
             Verdict::Deleted
         } else {
