@@ -243,7 +243,7 @@ impl Oracle {
             let local = self.local.get(&node.number);
             let kept: Vec<_> = tree
                 .keys()
-                .filter(|p| trees[first].get(*p).is_none() && self.own_copy(node.number, p))
+                .filter(|p| !trees[first].contains_key(*p) && self.own_copy(node.number, p))
                 .collect();
             let paths: BTreeSet<_> = tree.keys().chain(trees[first].keys()).collect();
             for path in paths {

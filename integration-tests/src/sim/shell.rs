@@ -234,6 +234,16 @@ fn scan_disk(
     done: &mut Done,
 ) {
     let Some(live) = &node.live else { return };
+    if live.applier.is_unsynced() {
+        let (skipped, error) = (Vec::new(), Some("not durable".to_owned()));
+        let input = Input::ScanDone {
+            scan,
+            skipped,
+            error,
+        };
+        done.inputs.push((rng.millis(0, node.slow_ms), input));
+        return;
+    }
     let scanner: &Scanner<MemDisk, MemIndex> = &live.scanner;
     let mut items: Vec<ScanItem> = Vec::new();
     let mut skipped = Vec::new();

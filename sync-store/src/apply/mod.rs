@@ -90,6 +90,8 @@ pub struct Applier<D: Disk> {
     no_exchange: AtomicBool,
     /// A note outlived its group.
     unsettled: AtomicBool,
+    /// What was placed may be undone by a power cut.
+    unsynced: AtomicBool,
     gate: Mutex<()>,
 }
 
@@ -113,6 +115,7 @@ impl<D: Disk> Applier<D> {
             names: TmpNames::new(),
             no_exchange: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             gate: Mutex::new(()),
         }
     }
@@ -131,6 +134,13 @@ impl<D: Disk> Applier<D> {
     /// there: call [`recover`](Self::recover) until this is over, and look at the paths that it names.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled.load(Ordering::Relaxed)
+    }
+
+    /// Whether files were placed that could not be made durable. Nothing may be scanned before
+    /// [`recover`](Self::recover) has ended this: a file that is recorded as here and lost by a power cut would look
+    /// like one that somebody deleted.
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::Relaxed)
     }
 
     /// Carries out a group and returns one outcome per action, in order. What is reported as done is
@@ -166,6 +176,7 @@ impl<D: Disk> Applier<D> {
         }
         if let Err(e) = self.sync_places(&run) {
             self.unsettled.store(true, Ordering::Relaxed);
+            self.unsynced.store(true, Ordering::Relaxed);
             // It may be done and may be undone by a power cut: the note stays, and all is looked at again.
             for (outcome, action) in outcomes.iter_mut().zip(&group) {
                 if matches!(outcome, Outcome::Done { .. }) {

@@ -95,6 +95,7 @@ impl<D: Disk> Applier<D> {
         self.remove_orphans(torn, &left, &mut run, &mut done)?;
         done.copies.append(&mut run.copies);
         self.disk.sync_all()?;
+        self.unsynced.store(false, Ordering::Relaxed);
         for note in notes {
             self.disk.unlink(Place::Tmp(&note))?;
         }

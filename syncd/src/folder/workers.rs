@@ -49,6 +49,8 @@ use super::{
     permits::{Permit, Permits},
 };
 
+/// Why nothing is scanned after files could not be made durable.
+const UNSYNCED: &str = "the disk could not write everything down; check the disk and its cables";
 /// Findings that the engine hasn't taken yet.
 const SCAN_BATCHES: usize = 4;
 /// Names that can't be synced and are remembered.
@@ -181,8 +183,9 @@ impl Workers {
         let mut threads = Vec::new();
         let root = (Arc::clone(&parts.disk), parts.marker);
         let (scan_root, stop) = (root.clone(), Arc::clone(&cancel));
+        let placed = Arc::clone(&parts.applier);
         threads.push(spawn("scan", actor, move |to| {
-            run_scans(&scanner, &scans, &scan_root, &stop, to)
+            run_scans(&scanner, &placed, &scans, &scan_root, &stop, to)
         })?);
         let (applier, temps) = (Arc::clone(&parts.applier), Arc::clone(&parts.temps));
         threads.push(spawn("apply", actor, move |to| {
@@ -242,6 +245,7 @@ pub(super) fn input(to: &Addr<FolderActor>, input: Input) {
 
 fn run_scans(
     scanner: &Scanner<RootDisk, SledIndex>,
+    placed: &Applier<RootDisk>,
     jobs: &Receiver<ScanJob>,
     (disk, marker): &(Arc<RootDisk>, Marker),
     cancel: &AtomicBool,
@@ -250,7 +254,8 @@ fn run_scans(
     let permits = Permits::new(SCAN_BATCHES);
     for ScanJob { scan, what } in jobs {
         let state = check_root(&**disk, marker);
-        if let Some(reason) = state.reason() {
+        let unsynced = placed.is_unsynced().then(|| UNSYNCED.to_owned());
+        if let Some(reason) = state.reason().or(unsynced) {
             to.do_send(Back::Root(state));
             input(
                 to,
