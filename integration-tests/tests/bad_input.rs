@@ -131,7 +131,10 @@ fn a_full_disk_is_told_and_what_is_missing_comes_when_there_is_room() {
         .collect();
     fs::write(a.folder().join("big"), &big).unwrap();
     fs::write(a.folder().join("small"), b"small").unwrap();
-    let show = until(&b, |show| show["state"] == "stopped");
+    done(&a, &["folder", "rescan", "folder"]);
+    let show = until(&b, |show| {
+        show["state"] == "stopped" && show["global"]["files"] == 2
+    });
     assert!(
         show["reason"]
             .as_str()
@@ -260,6 +263,44 @@ fn a_lost_secret_stops_its_folder_until_it_is_given_again() {
         show["state"] == "no-peers" && show["local"]["files"] == 1
     });
     assert_eq!(a.secret(&[]).unwrap(), secret);
+}
+
+#[test]
+fn killed_while_a_folder_is_added_it_opens_after_a_restart() {
+    let mut a = machine();
+    fs::write(a.folder().join("file"), b"kept").unwrap();
+    a.start(None, &[]).unwrap();
+    until(&a, |show| show["state"] == "no-peers");
+    a.kill().unwrap();
+    // The identity is written first; then the folder's mark, the run mark and the index.
+    fs::remove_file(a.folder().join(".sync/id")).unwrap();
+    fs::remove_dir_all(a.home().join("index")).unwrap();
+    let identity = fs::read_dir(a.home().join("identity")).unwrap().flatten();
+    let marks: Vec<_> = identity
+        .map(|file| file.path())
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("run-")
+        })
+        .collect();
+    assert_eq!(marks.len(), 1);
+    fs::remove_file(&marks[0]).unwrap();
+    a.start(None, &[]).unwrap();
+    until(&a, |show| {
+        show["state"] == "no-peers" && show["local"]["files"] == 1
+    });
+    // Once it was opened, a directory without the mark isn't touched.
+    assert!(a.stop().unwrap());
+    fs::remove_file(a.folder().join(".sync/id")).unwrap();
+    a.start(None, &[]).unwrap();
+    let show = until(&a, |show| show["state"] == "stopped");
+    assert!(
+        show["reason"].as_str().unwrap().contains(".sync/id"),
+        "{show}"
+    );
+    assert!(!a.folder().join(".sync/id").exists());
 }
 
 #[test]

@@ -95,7 +95,12 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
     let disk = open_root(&entry.path)?;
     let (mut identity, reserved, came) = FolderIdentity::open(&places.identity, &keys.folder_id())?;
     let marker = Marker(*identity.root_marker());
-    if came == Came::New && Marker::read(&*disk).is_ok_and(|found| found.is_none()) {
+    // A folder that was never opened to the end has no mark yet: whoever was killed in its first opening left
+    // an identity without one. Its index is empty, so a wrong directory could only be added to.
+    let mark =
+        RunMark::read(&places.identity, &places.id).map_err(io_at("reading the run mark"))?;
+    let first = came == Came::New || mark.is_none();
+    if first && Marker::read(&*disk).is_ok_and(|found| found.is_none()) {
         marker
             .create(&*disk)
             .map_err(io_at("making the folder's mark .sync/id"))?;
