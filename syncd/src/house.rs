@@ -119,6 +119,8 @@ impl House {
         let path = folders::check_root(&new.path, self.wires.home.path(), &others)?;
         self.check_secretless(&path, new.secret.as_ref())?;
         let name = match new.name {
+            // A folder that lost its secret gets it back under its own name.
+            Some(name) if self.lost_at(&name, &path) => name,
             Some(name) => self.free_name(name)?,
             None => self.book.free_name(&path)?,
         };
@@ -181,6 +183,12 @@ impl House {
             folder: report_of(&self.wires, tag, &shared).await,
             secret,
         })
+    }
+
+    /// Whether `name` is that of a folder at `path` whose secret is lost.
+    fn lost_at(&self, name: &str, path: &Path) -> bool {
+        let lost = self.wires.secretless();
+        lost.iter().any(|e| e.name == name && e.path == path)
     }
 
     fn free_name(&self, name: String) -> Result<String, ApiError> {

@@ -11,7 +11,7 @@ use super::{
     store::{encode, last_seq, learned_mark},
 };
 use crate::{
-    ids::{Generation, PeerKey, Seq, SessionId},
+    ids::{Generation, PeerKey, ReplicaId, Seq, SessionId},
     index::{Index, IndexError, IndexResult, PeerTag},
     message::{Announce, Ask, BurstEnd, Head, Message, Progress},
     secret::Level,
@@ -22,6 +22,8 @@ const OUTSTANDING: usize = 4;
 /// Records in a batch, and their bytes.
 const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 256 * 1024;
+/// Records that one session may make us announce again.
+const MAX_RETOLD: u32 = 100_000;
 /// Progress is told at most this often, except for its end.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -44,6 +46,10 @@ pub(super) struct Peer {
     /// Mark of what was learned from it.
     pub(super) mark: u64,
     asked: bool,
+    /// Times that it was told again of what it should know.
+    retold: u32,
+    /// Replica of a greeting whose question is still to be sent.
+    to_ask: Option<ReplicaId>,
     /// A greeting of ours was not answered by a question yet.
     may_ask: bool,
     sent: u64,
@@ -71,6 +77,12 @@ impl Peer {
         self.theirs.map_or(Seq(0), |p| p.reached)
     }
 
+    /// Whether it may be told once more of something that it should know: not without end.
+    pub(super) fn may_retell(&mut self) -> bool {
+        self.retold += 1;
+        self.retold <= MAX_RETOLD
+    }
+
     pub(super) fn needs(&self) -> (u64, u64) {
         self.theirs.map_or((0, 0), |p| (p.files, p.bytes))
     }
@@ -94,6 +106,8 @@ impl<I: Index> Engine<I> {
             burst_since: None,
             mark: 0,
             asked: false,
+            retold: 0,
+            to_ask: None,
             may_ask: false,
             sent: 0,
             complete: None,
@@ -132,7 +146,6 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn head(&mut self, session: SessionId, head: Head) -> IndexResult<()> {
-        let newest = self.newest_of(head.replica)?;
         let Some(peer) = self.sessions.get_mut(&session) else {
             return Ok(());
         };
@@ -152,19 +165,41 @@ impl<I: Index> Engine<I> {
             .map_or(0, |(_, seq)| seq.0);
         peer.refused = false;
         peer.told = None;
-        if peer.reached < peer.their_last {
-            peer.burst_since = Some(self.now.mono);
-            self.work.waits_since.get_or_insert(self.now.mono);
+        peer.to_ask = Some(head.replica);
+        Ok(())
+    }
+
+    /// Asks those peers for their changes who greeted us. Not before the first scan is done: what a crash left
+    /// on disk must be known before a record can say that it should not be there.
+    pub(super) fn ask_all(&mut self) -> IndexResult<()> {
+        if !self.scan.first_done {
+            return Ok(());
         }
-        let after = Seq(peer.reached);
-        self.send(
-            session,
-            Message::Ask(Ask {
-                generation: head.generation,
+        let due: Vec<_> = self
+            .sessions
+            .iter_mut()
+            .filter_map(|(s, p)| Some((*s, p.to_ask.take()?)))
+            .collect();
+        for (session, replica) in due {
+            let newest = self.newest_of(replica)?;
+            let Some(peer) = self.sessions.get_mut(&session) else {
+                continue;
+            };
+            let Some(generation) = peer.numbering else {
+                continue;
+            };
+            if peer.reached < peer.their_last {
+                peer.burst_since = Some(self.now.mono);
+                self.work.waits_since.get_or_insert(self.now.mono);
+            }
+            let after = Seq(peer.reached);
+            let ask = Ask {
+                generation,
                 after,
                 newest,
-            }),
-        );
+            };
+            self.send(session, Message::Ask(ask));
+        }
         Ok(())
     }
 
@@ -240,7 +275,12 @@ impl<I: Index> Engine<I> {
         {
             peer.unanswered.pop_front();
         }
-        peer.theirs = Some(progress);
+        // What it can't have is not believed: its word is not signed.
+        let reached = Seq(progress.reached.0.min(peer.sent));
+        peer.theirs = Some(Progress {
+            reached,
+            ..progress
+        });
     }
 
     /// Sends to every peer what it hasn't been sent.

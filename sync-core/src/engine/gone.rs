@@ -43,6 +43,7 @@ impl<I: Index> Engine<I> {
                 continue;
             };
             self.stuck.remove(&path);
+            self.no_doubt(&path)?;
             let was_file = entry.stat.is_some_and(|s| s.kind == DiskKind::File);
             let content = entry.content;
             let held = self.open_held(Some(&entry))?;

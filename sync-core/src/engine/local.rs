@@ -224,11 +224,13 @@ impl<I: Index> Engine<I> {
     ) -> IndexResult<()> {
         let path = found.path.clone();
         if want.entry.same_state(&found) {
+            self.no_doubt(&path)?;
             entry.held = Some(want.raw().clone());
             entry.want = None;
             self.drop_work(&path);
             self.put(path, entry, true);
         } else if self.can_sign() && found.mtime_ns > want.entry.mtime_ns {
+            self.no_doubt(&path)?;
             let past = want.version.vector.clone();
             self.author(
                 Entry {
@@ -332,6 +334,7 @@ impl<I: Index> Engine<I> {
             for path in asked.iter().filter(|p| !unread.contains(p)) {
                 self.work.stale.remove(path);
             }
+            self.looked_at(asked.iter().filter(|p| !unread.contains(p)));
         } else {
             // The disk is in trouble: the same paths again, a little later.
             let soon = self.now.mono + Duration::from_secs(2);
@@ -345,10 +348,10 @@ impl<I: Index> Engine<I> {
             self.scan.full_runs += 1;
             if error.is_none() {
                 self.scan.first_done = true;
+                self.work.stale.retain(|p| unread.contains(p));
             } else {
                 self.scan.next_full = self.now.mono + Duration::from_secs(30);
             }
-            self.work.stale.retain(|p| unread.contains(p));
         }
         self.work.dirty = true;
         Ok(())

@@ -410,6 +410,7 @@ impl<I: Index> Engine<I> {
         self.commit()?;
         self.start_flush();
         self.start_scan();
+        self.ask_all()?;
         self.pump_all()?;
         self.send_progress()?;
         self.reserve();

@@ -57,9 +57,25 @@ impl<I: Index> Engine<I> {
         self.scan.dirty.insert(path);
     }
 
+    /// Whether an action of ours may have changed what stands at `path` without the index knowing.
+    pub(super) fn is_in_doubt(&self, path: &RelPath) -> bool {
+        self.in_group(path)
+            || self.work.placed.unsure.contains(path)
+            || self.work.stale.contains(path)
+    }
+
+    /// A scan looked at these paths: what it didn't tell of is as the index says.
+    pub(super) fn looked_at<'a>(&mut self, paths: impl Iterator<Item = &'a RelPath>) {
+        for path in paths {
+            if !self.work.placed.contents.contains_key(path) {
+                self.work.placed.unsure.remove(path);
+            }
+        }
+    }
+
     /// `want` is about to be superseded by another record of its path.
     pub(super) fn superseded(&mut self, path: &RelPath, want: Option<&Record>) -> IndexResult<()> {
-        let doubt = self.in_group(path) || self.work.placed.unsure.contains(path);
+        let doubt = self.is_in_doubt(path);
         let Some(content) = want.and_then(|w| w.entry.content).filter(|_| doubt) else {
             return Ok(());
         };

@@ -1,6 +1,6 @@
 //! What a peer says, and what its records mean here.
 
-use super::{Engine, Output, work::want_for};
+use super::{Engine, Output, exchange::Peer, work::want_for};
 use crate::{
     disk::DiskKind,
     entry::{Entry, Kind, MODE_MASK},
@@ -105,15 +105,13 @@ impl<I: Index> Engine<I> {
                 let Some(mut entry) = old else { return Ok(()) };
                 let newer =
                     current.is_some_and(|c| c.version.compare(&record.version) == Causality::After);
-                let again = if newer {
-                    // It knew ours, and yet shows what ours builds on: something that beat ours there
-                    // was beaten in turn by what ours had replaced.
-                    entry.learned == mark || entry.seq <= known_to
-                } else {
-                    // It may have passed ours over for a state that is gone by now.
-                    !self.knowledge.covers(record.version.dot)
-                };
-                if again {
+                // It knew ours, and yet shows what ours builds on or beats: what had beaten ours there is
+                // gone by now.
+                let knew = entry.learned == mark || entry.seq <= known_to;
+                // It may have passed ours over for such a state.
+                let missed = !newer && !self.knowledge.covers(record.version.dot);
+                let peer = self.sessions.get_mut(&session);
+                if (knew || missed) && peer.is_some_and(Peer::may_retell) {
                     entry.learned = 0;
                     self.put(path, entry, true);
                 }
@@ -155,11 +153,14 @@ impl<I: Index> Engine<I> {
                     // Somebody else wants it to be there: the held deletion is past.
                     entry.flags &= !flag::HELD_BACK;
                 }
-                self.superseded(&path, current.as_ref())?;
+                let doubt = self.is_in_doubt(&path);
+                let superseded = self.open_want(Some(&entry))?;
+                self.superseded(&path, superseded.as_ref())?;
                 self.drop_work(&path);
                 self.work.no_local.remove(&path);
                 self.stuck.remove(&path);
-                if stands_already(&entry, &record) && !self.in_group(&path) {
+                if stands_already(&entry, &record) && !doubt {
+                    self.no_doubt(&path)?;
                     entry.held = Some(record.raw().clone());
                     entry.want = None;
                     entry.flags &= !(flag::LOCAL_EDIT | flag::HELD_BACK);

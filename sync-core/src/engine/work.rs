@@ -223,6 +223,7 @@ impl<I: Index> Engine<I> {
     }
 
     fn nothing_to_remove(&mut self, path: RelPath, mut entry: IndexEntry) -> IndexResult<()> {
+        self.no_doubt(&path)?;
         if let Some(want) = entry.want.take() {
             entry.held = Some(want.record);
             self.put(path, entry, true);
@@ -293,7 +294,8 @@ impl<I: Index> Engine<I> {
                         meta,
                     };
                     self.work.sources.insert(source.clone());
-                    self.make_ready(path, entry.seq, record, action, Some(source));
+                    let gone = source_entry.as_ref().map_or(0, |e| e.seq);
+                    self.make_ready(path, entry.seq.max(gone), record, action, Some(source));
                     Ok(())
                 }
                 _ => self.place(path, entry, record, Source::CopyOf(source)),

@@ -67,6 +67,11 @@ impl<D: Disk> Applier<D> {
         // Until all of it is done.
         self.unsettled.store(true, Ordering::Relaxed);
         self.disk.prepare()?;
+        // What was placed is made durable whatever becomes of the rest.
+        if self.is_unsynced() {
+            self.disk.sync_all()?;
+            self.unsynced.store(false, Ordering::Relaxed);
+        }
         let mut run = Run::new(policy);
         let mut done = Recovered::default();
         let mut notes = Vec::new();
@@ -95,7 +100,6 @@ impl<D: Disk> Applier<D> {
         self.remove_orphans(torn, &left, &mut run, &mut done)?;
         done.copies.append(&mut run.copies);
         self.disk.sync_all()?;
-        self.unsynced.store(false, Ordering::Relaxed);
         for note in notes {
             self.disk.unlink(Place::Tmp(&note))?;
         }
@@ -180,8 +184,15 @@ impl<D: Disk> Applier<D> {
         if found.size != ours.size {
             return Ok(false);
         }
-        let file = self.disk.open(Place::Tmp(&swap.tmp))?;
-        Ok(verify::content_of(&file, found.size, self.seed)? == Some(content))
+        // What can't be read is treated as the user's.
+        let content_of = || -> io::Result<_> {
+            let file = self.disk.open(Place::Tmp(&swap.tmp))?;
+            verify::content_of(&file, found.size, self.seed)
+        };
+        match content_of() {
+            Err(e) if trouble::stops_all(&e) => Err(e),
+            found => Ok(found.ok().flatten() == Some(content)),
+        }
     }
 
     /// Gives back what was displaced.
