@@ -8,7 +8,7 @@
 //! tree, and never a file that an applier displaced.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -345,7 +345,7 @@ impl<D: Disk> Temps<D> {
     /// Removes unfinished files that nothing wrote to for seven days, unless their content is in
     /// `wanted`, and returns how many. What an applier may have displaced is never removed here.
     pub fn sweep(&self, wanted: &[ContentRoot], now_ns: i64) -> io::Result<usize> {
-        let keep: Vec<String> = wanted.iter().map(name).collect();
+        let keep: HashSet<String> = wanted.iter().map(name).collect();
         let mut removed = 0;
         for (name, stat) in self.list()? {
             let old = now_ns.saturating_sub(stat.mtime_ns) > MAX_AGE_NS;

@@ -16,6 +16,7 @@
 //! | `structure` | what the shape of the tree demands |
 //! | `applied` | what an action's outcome means |
 //! | `fetching` | what the fetch scheduler asks of the index, and what it brings |
+//! | `in_use` | which contents must not be swept |
 //!
 //! Invariants. (1) A record is announced only after it is durable. (2) A local fact (stat, content) is set
 //! only from what the disk showed. (3) Knowledge covers a change only if the index holds it, holds something
@@ -27,6 +28,7 @@ mod exchange;
 mod expect;
 mod fetching;
 mod gone;
+mod in_use;
 mod io;
 mod local;
 mod placed;
@@ -44,6 +46,7 @@ use std::{
     time::Duration,
 };
 
+pub use in_use::wanted_contents;
 pub use io::{Config, Event, Input, Output, ScanWhat};
 pub use status::{Explanation, FolderStatus, ItemError, PeerStatus, State};
 
@@ -60,7 +63,7 @@ use crate::{
 };
 
 use exchange::Peer;
-use store::{Local, Pending};
+use store::{Local, Pending, open_stored};
 
 /// How long a racy file is left alone before it is looked at again.
 const RACY_RECHECK: Duration = Duration::from_millis(2_100);

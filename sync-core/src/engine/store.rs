@@ -10,6 +10,7 @@ use crate::{
     index::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
     },
+    keys::FolderKeys,
     path::RelPath,
     record::{RawRecord, Record, sign},
     version::{Dot, MAX_REPLICAS, Vector, Version},
@@ -64,6 +65,11 @@ pub(super) fn read_knowledge<I: Index>(index: &I) -> IndexResult<Vector> {
     minicbor::decode(&bytes).map_err(|e| IndexError::Corrupt(format!("knowledge: {e}")))
 }
 
+/// A record that was verified when it was stored.
+pub(super) fn open_stored(keys: &FolderKeys, raw: &RawRecord) -> IndexResult<Record> {
+    Record::from_store(keys, raw.clone()).map_err(|e| IndexError::Corrupt(e.to_string()))
+}
+
 impl<I: Index> Engine<I> {
     /// The entry of `path`, as this step sees it.
     pub(super) fn entry(&mut self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
@@ -78,8 +84,7 @@ impl<I: Index> Engine<I> {
 
     /// The record in `raw`, which was verified when it was stored.
     pub(super) fn open(&self, raw: &RawRecord) -> IndexResult<Record> {
-        Record::from_store(&self.cfg.keys, raw.clone())
-            .map_err(|e| IndexError::Corrupt(e.to_string()))
+        open_stored(&self.cfg.keys, raw)
     }
 
     pub(super) fn open_held(&self, entry: Option<&IndexEntry>) -> IndexResult<Option<Record>> {

@@ -54,7 +54,7 @@ struct Sweep {
 pub struct SweepStep {
     /// Pages deleted in this step.
     pub removed: u64,
-    /// Whether the sweep is complete; the next step begins another one.
+    /// Whether the sweep is complete, or none was begun.
     pub done: bool,
 }
 
@@ -158,17 +158,21 @@ impl Manifests {
         }
     }
 
-    /// Where the sweep wants to read entries on; `None` if it has seen them all. Starts a sweep.
-    pub(super) fn sweep_mark_from(&mut self, also: &[ContentRoot]) -> Option<Vec<u8>> {
-        let limit = self.next_page;
-        let sweep = self.sweep.get_or_insert_with(|| Sweep {
-            limit,
+    /// Begins a sweep of the pages that there are now.
+    pub(super) fn begin_sweep(&mut self) {
+        self.sweep = Some(Sweep {
+            limit: self.next_page,
             mark_after: Some(Vec::new()),
             marked_all: false,
             delete_from: 0,
             live: HashSet::new(),
             todo: Vec::new(),
         });
+    }
+
+    /// Where the sweep wants to read entries on; `None` if it has seen them all.
+    pub(super) fn sweep_mark_from(&mut self, also: &[ContentRoot]) -> Option<Vec<u8>> {
+        let sweep = self.sweep.as_mut()?;
         sweep.todo.extend(also.iter().filter(|c| c.height > 0));
         sweep.mark_after.clone()
     }
@@ -190,7 +194,10 @@ impl Manifests {
         limit: usize,
     ) -> IndexResult<SweepStep> {
         let Some(mut sweep) = self.sweep.take() else {
-            return Ok(SweepStep::default());
+            return Ok(SweepStep {
+                removed: 0,
+                done: true,
+            });
         };
         while let Some(root) = sweep.todo.pop() {
             self.mark(db, &mut sweep.live, root)?;

@@ -153,11 +153,16 @@ impl SledIndex {
         })
     }
 
-    /// Takes one step towards deleting manifest pages that no file on disk needs: looks at up to `limit`
-    /// entries, or at up to `limit` pages. `also` names contents whose pages stay although no file here has
-    /// them yet, such as those being fetched; give them with every step. Pages stored after the sweep
-    /// began stay in any case. To be called now and then until the step is `done`.
-    pub fn sweep_manifests(&self, limit: usize, also: &[ContentRoot]) -> IndexResult<SweepStep> {
+    /// Begins a sweep, which deletes manifest pages that no file on disk needs: of those that are stored now,
+    /// for what is stored later stays in any case. A sweep under way is given up.
+    pub fn begin_sweep(&self) {
+        self.write().manifests.begin_sweep();
+    }
+
+    /// Takes one step of a sweep that was begun: looks at up to `limit` entries, or at up to `limit` pages. `also`
+    /// names contents whose pages stay although no file here has them yet, such as those being fetched. Give
+    /// all that are in use after the beginning to the first step. To be called until the step is `done`.
+    pub fn sweep_step(&self, limit: usize, also: &[ContentRoot]) -> IndexResult<SweepStep> {
         let db = &self.shared.db;
         let mut state = self.write();
         if let Some(after) = state.manifests.sweep_mark_from(also) {

@@ -18,7 +18,6 @@ use sync_core::{
 use sync_store::{
     apply::Applier,
     fs::{Marker, RootDisk, RootState, check_root},
-    temps::Temps,
 };
 use tracing::{debug, info};
 
@@ -34,7 +33,6 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(5);
 /// Does what it is told until the channel is closed.
 pub(super) fn run(
     applier: &Applier<RootDisk>,
-    temps: &Temps<RootDisk>,
     jobs: &Receiver<ApplyJob>,
     root: &(Arc<RootDisk>, Marker),
     to: &Addr<FolderActor>,
@@ -56,12 +54,7 @@ pub(super) fn run(
             Ok(ApplyJob::LookAtRoot) => to.do_send(Back::Root(check_root(&*root.0, &root.1))),
             Ok(ApplyJob::Prune(policy)) => {
                 let pruned = applier.archive().prune(policy, unix_ns());
-                let swept = temps.sweep(&[], unix_ns());
-                debug!(
-                    ?pruned,
-                    ?swept,
-                    "archive and temporaries were looked through"
-                );
+                debug!(?pruned, "the archive was looked through");
             }
             Err(RecvTimeoutError::Timeout) => settle_again(applier, root, to),
             Err(RecvTimeoutError::Disconnected) => break,

@@ -8,6 +8,7 @@
 //! | [`open`] | opens root, identity and index, blocking, in a thread |
 //! | [`workers`] | the threads: scan, apply, write, store |
 //! | [`applying`] | what the apply thread does |
+//! | [`sweep`] | removes what nothing needs any more |
 //! | [`serve`] | answers peers' requests |
 //! | [`report`] | tells the state in the words of the control API |
 //! | [`messages`] | what the actor can be told |
@@ -24,6 +25,7 @@ mod permits;
 pub(crate) mod report;
 mod run_mark;
 mod serve;
+mod sweep;
 mod workers;
 
 use std::{
@@ -69,6 +71,10 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often the archive is looked through.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
+/// How long after an opening it is swept for the first time: not while everything else begins.
+const FIRST_SWEEP: Duration = Duration::from_secs(600);
+/// How often it is swept after that.
+const SWEEP: Duration = Duration::from_secs(24 * 3600);
 /// Reads for peers at once.
 const READERS: usize = 2;
 /// How long answers under way may hold the index when the folder is closed.
@@ -216,6 +222,7 @@ impl FolderActor {
         self.stage = Stage::Open(Box::new(open));
         info!(folder = %self.entry.name, path = %self.entry.path.display(), "open");
         self.prune();
+        ctx.run_later(FIRST_SWEEP, |actor, _| actor.sweep());
         self.pump(ctx);
         self.watch.ready(actor);
         Ok(())
@@ -328,6 +335,12 @@ impl FolderActor {
                 ..ArchivePolicy::default()
             };
             let _ = open.workers.apply.send(ApplyJob::Prune(policy));
+        }
+    }
+
+    fn sweep(&self) {
+        if let Stage::Open(open) = &self.stage {
+            let _ = open.workers.sweep.send(());
         }
     }
 
@@ -444,6 +457,7 @@ impl Actor for FolderActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(PRUNE, |actor, _| actor.prune());
+        ctx.run_interval(SWEEP, |actor, _| actor.sweep());
         self.begin_opening(None, ctx);
     }
 

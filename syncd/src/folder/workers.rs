@@ -6,6 +6,7 @@
 //! | apply | changes the disk, prunes the archive | one group at a time, as told |
 //! | write | verifies and writes chunks into temporaries | as told |
 //! | store | flushes the index, reserves numbers | as told |
+//! | sweep | removes pages and temporaries that nothing needs | one sweep at a time |
 //!
 //! Jobs come by channels; results go back to the folder's actor as [`Back`] messages. How many jobs there can be
 //! is bounded by the engine, which waits for results; a scan's findings carry permits besides. A thread that
@@ -47,6 +48,7 @@ use super::{
     FolderActor, applying,
     open::chunk_seed,
     permits::{Permit, Permits},
+    sweep::{self, Sweeper},
 };
 
 /// Why nothing is scanned after files could not be made durable.
@@ -87,7 +89,7 @@ pub(super) enum ApplyJob {
         actions: Vec<Action>,
     },
     Policy(ApplyPolicy),
-    /// Drop what is too old from the archive and from the temporaries.
+    /// Drop what is too old from the archive.
     Prune(ArchivePolicy),
     /// Look at the root and tell.
     LookAtRoot,
@@ -145,6 +147,7 @@ pub(super) struct Workers {
     pub(super) apply: Sender<ApplyJob>,
     pub(super) write: Sender<WriteJob>,
     pub(super) store: Sender<StoreJob>,
+    pub(super) sweep: Sender<()>,
     pub(super) progress: Arc<ScanProgress>,
     cancel: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -187,9 +190,9 @@ impl Workers {
         threads.push(spawn("scan", actor, move |to| {
             run_scans(&scanner, &placed, &scans, &scan_root, &stop, to)
         })?);
-        let (applier, temps) = (Arc::clone(&parts.applier), Arc::clone(&parts.temps));
+        let applier = Arc::clone(&parts.applier);
         threads.push(spawn("apply", actor, move |to| {
-            applying::run(&applier, &temps, &applies, &root, to)
+            applying::run(&applier, &applies, &root, to)
         })?);
         let (temps, index) = (Arc::clone(&parts.temps), parts.index.clone());
         threads.push(spawn("write", actor, move |to| {
@@ -201,18 +204,29 @@ impl Workers {
         threads.push(spawn("store", actor, move |to| {
             run_store(&index, identity, &stores, to)
         })?);
+        let (sweep, sweeps) = channel();
+        let sweeper = Sweeper {
+            index: parts.index.clone(),
+            temps: Arc::clone(&parts.temps),
+            keys: parts.config.keys.clone(),
+        };
+        let stop = Arc::clone(&cancel);
+        threads.push(spawn("sweep", actor, move |_| {
+            sweep::run(&sweeper, &sweeps, &stop);
+        })?);
         Ok(Self {
             scan,
             apply,
             write,
             store,
+            sweep,
             progress,
             cancel,
             threads,
         })
     }
 
-    /// No more jobs; what runs is finished, but for a scan, which breaks off.
+    /// No more jobs; what runs is finished, but for a scan or a sweep, which break off.
     pub(super) fn end(self) -> Ending {
         self.cancel.store(true, Ordering::Relaxed);
         Ending(self.threads)

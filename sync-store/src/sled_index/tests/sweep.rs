@@ -46,9 +46,15 @@ fn set(index: &mut SledIndex, at: &str, seq: u64, manifest: Option<&Manifest>) {
 
 /// Sweeps to the end in small steps; gives the number of pages deleted.
 fn sweep(index: &SledIndex, also: &[ContentRoot]) -> u64 {
+    index.begin_sweep();
+    finish(index, also)
+}
+
+/// Goes on to the end.
+fn finish(index: &SledIndex, also: &[ContentRoot]) -> u64 {
     let mut removed = 0;
     for _ in 0..10_000 {
-        let step = index.sweep_manifests(3, also).unwrap();
+        let step = index.sweep_step(3, also).unwrap();
         removed += step.removed;
         if step.done {
             return removed;
@@ -125,10 +131,33 @@ fn what_comes_during_a_sweep_stays() {
             ..Batch::default()
         })
         .unwrap();
+    index.begin_sweep();
     // The sweep has passed "f00" when the file comes back there, with pages stored long before.
-    assert!(!index.sweep_manifests(3, &[]).unwrap().done);
+    assert!(!index.sweep_step(3, &[]).unwrap().done);
     set(&mut index, "f00", 90, Some(&again));
     set(&mut index, "f01", 91, Some(&fresh));
-    sweep(&index, &[]);
+    finish(&index, &[]);
     assert!(has(&index, &again) && has(&index, &fresh));
+}
+
+#[test]
+fn what_comes_to_be_in_use_after_the_beginning_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path());
+    let (early, late) = (manifest(500, 0, 1), manifest(400, 0, 2));
+    let stored = |manifest: &Manifest| Batch {
+        manifests: vec![put(manifest)],
+        ..Batch::default()
+    };
+    index.commit(stored(&early)).unwrap();
+    // One that was given up has no say in the next.
+    index.begin_sweep();
+    assert_eq!(index.sweep_step(0, &[]).unwrap().removed, 1);
+    index.commit(stored(&early)).unwrap();
+    index.begin_sweep();
+    index.commit(stored(&late)).unwrap();
+    assert_eq!(finish(&index, &[early.root]), 0);
+    assert!(has(&index, &early) && has(&index, &late));
+    let idle = index.sweep_step(9, &[]).unwrap();
+    assert!(idle.done && idle.removed == 0, "none was begun");
 }

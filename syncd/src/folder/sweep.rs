@@ -1,0 +1,278 @@
+//! Sweeping what no file needs any more: manifest pages in the index, and old temporaries in `.sync/tmp`.
+//!
+//! It has a thread of its own, takes small steps and leaves the index free between them, so that nobody waits for
+//! it. It must never remove what a wanted record names: that is being fetched, or waits for a peer.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
+    thread,
+    time::Duration,
+};
+
+use sync_core::{
+    engine::wanted_contents,
+    index::{IndexError, IndexResult},
+    keys::FolderKeys,
+    manifest::ContentRoot,
+    path::RelPath,
+};
+use sync_store::{
+    fs::{Disk, RootDisk},
+    sled_index::SledIndex,
+    temps::Temps,
+};
+use tracing::{debug, warn};
+
+use crate::wiring::unix_ns;
+
+/// Entries or pages that one step looks at while it holds the index.
+const STEP: usize = 256;
+/// The pause between two steps, in which others have the index.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What is swept, and by what it is known what is in use.
+pub(super) struct Sweeper<D: Disk = RootDisk> {
+    pub(super) index: SledIndex,
+    pub(super) temps: Arc<Temps<D>>,
+    pub(super) keys: FolderKeys,
+}
+
+/// What a sweep removed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    pages: u64,
+    temporaries: usize,
+}
+
+/// Why a sweep ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SweepError {
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error("the temporaries can't be looked through: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Sweeps each time that it is told to, until the channel is closed.
+pub(super) fn run(sweeper: &Sweeper, jobs: &Receiver<()>, cancel: &AtomicBool) {
+    for () in jobs {
+        match sweeper.sweep(unix_ns(), cancel) {
+            Ok(Some(swept)) => debug!(?swept, "what nothing needs was swept"),
+            Ok(None) => {}
+            // Nothing hangs on it: it is tried again the next day.
+            Err(error) => warn!(%error, "what nothing needs stays for now"),
+        }
+    }
+}
+
+impl<D: Disk> Sweeper<D> {
+    /// Sweeps once. `None` if it was cancelled.
+    fn sweep(&self, now_ns: i64, cancel: &AtomicBool) -> Result<Option<Swept>, SweepError> {
+        let mut swept = Swept::default();
+        // What comes to be used from now on is spared by the index, and what is in use already is named here.
+        self.index.begin_sweep();
+        let Some(mut wanted) = self.wanted(cancel)? else {
+            return Ok(None);
+        };
+        swept.temporaries = self.temps.sweep(&wanted, now_ns)?;
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let step = self.index.sweep_step(STEP, &std::mem::take(&mut wanted))?;
+            swept.pages += step.removed;
+            if step.done {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(Some(swept))
+    }
+
+    /// All contents that wanted records name.
+    fn wanted(&self, cancel: &AtomicBool) -> IndexResult<Option<Vec<ContentRoot>>> {
+        let mut wanted = Vec::new();
+        let mut after: Option<RelPath> = None;
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let (contents, last) = wanted_contents(&self.index, &self.keys, after.as_ref(), STEP)?;
+            wanted.extend(contents);
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        Ok(Some(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sync_core::{
+        chunk::ContentHash,
+        entry::{Entry, Kind},
+        ids::ReplicaId,
+        index::{Batch, Index, IndexEntry, ManifestPut, Need, Want},
+        manifest::{ChunkRef, Manifest, ManifestBuilder},
+        record::sign,
+        secret::Secret,
+        version::{Dot, Vector, Version},
+    };
+    use sync_store::sled_index::Options;
+
+    use super::*;
+
+    const DAY: i64 = 86_400 * 1_000_000_000;
+
+    fn manifest(salt: u8) -> Manifest {
+        let mut builder = ManifestBuilder::new();
+        for n in 0..400_u32 {
+            let hash = ContentHash::chunk(&[&n.to_be_bytes()[..], &[salt]].concat());
+            builder.push(ChunkRef { hash, len: 1000 }).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn entry(
+        keys: &FolderKeys,
+        at: &str,
+        manifest: &Manifest,
+        here: bool,
+    ) -> (RelPath, IndexEntry) {
+        let path = RelPath::parse(at.as_bytes()).unwrap();
+        let author = ReplicaId(7);
+        let said = Entry {
+            path: path.clone(),
+            kind: Kind::File,
+            size: manifest.size,
+            mtime_ns: 1,
+            mode: 0o644,
+            content: Some(manifest.root),
+            prev: None,
+            target: None,
+            author,
+        };
+        let counter = u64::from(at.as_bytes()[0]);
+        let dot = Dot {
+            replica: author,
+            counter,
+        };
+        let version = Version::new(dot, &Vector::new());
+        let record = sign(keys, 0, vec![(said, version)])
+            .unwrap()
+            .remove(0)
+            .raw()
+            .clone();
+        let mut entry = IndexEntry::default();
+        if here {
+            entry.content = Some(manifest.root);
+            entry.held = Some(record);
+        } else {
+            entry.want = Some(Want {
+                record,
+                need: Some(Need::Content),
+                bytes: manifest.size,
+                holders: Vec::new(),
+            });
+        }
+        (path, entry)
+    }
+
+    fn has(index: &SledIndex, manifest: &Manifest) -> bool {
+        let there = |hash| index.page(hash).unwrap().is_some();
+        manifest.pages.iter().all(|page| there(&page.hash))
+    }
+
+    #[test]
+    fn what_is_wanted_stays_and_what_nobody_needs_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join(".sync/tmp")).unwrap();
+        let (mut index, _) =
+            SledIndex::open(&dir.path().join("index"), Options::default()).unwrap();
+        let keys = FolderKeys::derive(&Secret::generate([7; 21]));
+        let [here, wanted, gone] = [1, 2, 3].map(manifest);
+        let puts = [&here, &wanted, &gone].map(|m| ManifestPut {
+            content: m.root,
+            pages: m.pages.iter().map(|p| (p.hash, p.bytes.clone())).collect(),
+            chunks: m.chunks.clone(),
+        });
+        let entries = [
+            entry(&keys, "a", &here, true),
+            entry(&keys, "b", &wanted, false),
+        ];
+        index
+            .commit(Batch {
+                entries: entries.map(|(path, entry)| (path, Some(entry))).into(),
+                manifests: puts.into(),
+                ..Batch::default()
+            })
+            .unwrap();
+        let disk = Arc::new(RootDisk::open(&root).unwrap());
+        let temps = Arc::new(Temps::new(Arc::clone(&disk), 0));
+        for content in [&wanted, &gone] {
+            let bytes = bytes::Bytes::from_static(b"a chunk");
+            let hash = ContentHash::chunk(&bytes);
+            assert!(
+                temps
+                    .write_chunk(&content.root, content.size, 0, &hash, &bytes)
+                    .unwrap()
+            );
+        }
+        // As after a restart, when nothing is open.
+        let temps = Arc::new(Temps::new(disk, 0));
+        assert_eq!(temps.list().unwrap().len(), 2);
+        let sweeper = Sweeper {
+            index: index.clone(),
+            temps,
+            keys,
+        };
+        let never = AtomicBool::new(false);
+        let swept = sweeper.sweep(unix_ns(), &never).unwrap().unwrap();
+        assert_eq!(swept.pages, gone.pages.len() as u64);
+        assert_eq!(swept.temporaries, 0, "they may be of use for a week");
+        assert!(has(&index, &here) && has(&index, &wanted) && !has(&index, &gone));
+        let swept = sweeper.sweep(unix_ns() + 8 * DAY, &never).unwrap().unwrap();
+        assert_eq!(
+            swept,
+            Swept {
+                pages: 0,
+                temporaries: 1
+            }
+        );
+        assert_eq!(sweeper.temps.list().unwrap().len(), 1);
+
+        // Now it isn't wanted any more.
+        let (path, _) = entry(&sweeper.keys, "b", &wanted, false);
+        index
+            .commit(Batch {
+                entries: vec![(path, None)],
+                ..Batch::default()
+            })
+            .unwrap();
+        assert_eq!(
+            sweeper.sweep(unix_ns(), &AtomicBool::new(true)).unwrap(),
+            None
+        );
+        let swept = sweeper.sweep(unix_ns() + 8 * DAY, &never).unwrap().unwrap();
+        assert_eq!(
+            swept,
+            Swept {
+                pages: wanted.pages.len() as u64,
+                temporaries: 1
+            }
+        );
+        assert!(has(&index, &here));
+    }
+}
