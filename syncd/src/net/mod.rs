@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`Member`] | gives a folder's keys to the handshake |
 //! | [`PeersActor`] | owns the address book, dials, judges new sessions, bans |
+//! | [`limits`] | how many sessions there may be |
 //! | [`reader`] | carries what a session receives to its folder, one piece at a time |
 //! | [`PeerInfo`] | what is known of a session, for reports |
 
 mod dialling;
 mod info;
+mod limits;
 mod member;
 mod orders;
 mod peers;

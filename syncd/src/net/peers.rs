@@ -5,7 +5,7 @@
 //! session carries.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
@@ -28,9 +28,13 @@ use sync_net::{
     tcp::{Connected, DialError, EVENT_QUEUE, SessionHandle, dial, drive},
 };
 use tokio::sync::mpsc;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use super::{PeerInfo, dialling, reader};
+use super::{
+    PeerInfo, dialling,
+    limits::{self, Full, Party},
+    reader,
+};
 use crate::{
     folder::{PeerDown, PeerUp},
     policy::Down,
@@ -65,6 +69,8 @@ pub(crate) struct PeersActor {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) banned: BTreeMap<(FolderTag, PeerKey), Duration>,
     pub(super) dials: usize,
+    /// Folders that were said to have too many sessions, until they have fewer.
+    full: BTreeSet<FolderTag>,
     pub(super) stopping: bool,
 }
 
@@ -81,6 +87,7 @@ impl PeersActor {
             sessions: BTreeMap::new(),
             banned: BTreeMap::new(),
             dials: 0,
+            full: BTreeSet::new(),
             stopping: false,
         }
     }
@@ -175,6 +182,16 @@ impl PeersActor {
             );
             return turn_away(connected, Goodbye::Version);
         }
+        let party = Party {
+            folder: tag,
+            peer,
+            source: remote.ip(),
+        };
+        if let Err(full) = limits::room(self.parties(), party) {
+            self.refused(tag, remote, full.reason(), now);
+            self.tell_full(tag, remote, full);
+            return turn_away(connected, Goodbye::Busy);
+        }
         let conn = Conn {
             path: connected.path,
             dialled_by_us: facts.initiator,
@@ -246,15 +263,35 @@ impl PeersActor {
             let verdict = judge(&ours.0, &peer.0, &existing.conn, new);
             let too_many = n + 1 >= MAX_TWINS;
             debug!(%peer, old = id.0, new = new_id.0, ?verdict, "two sessions with one peer");
+            let close = verdict.close_other || too_many;
             match verdict.keep {
-                Keep::New if verdict.close_other || too_many => {
-                    existing.handle.close(Goodbye::Replaced)
-                }
-                Keep::Existing if verdict.close_other => new_handle.close(Goodbye::Replaced),
+                Keep::New if close => existing.handle.close(Goodbye::Replaced),
+                Keep::Existing if close => new_handle.close(Goodbye::Replaced),
                 _ => {}
             }
         }
         !twins.is_empty()
+    }
+
+    fn parties(&self) -> impl Iterator<Item = Party> + '_ {
+        self.sessions.values().map(|session| Party {
+            folder: session.folder,
+            peer: session.peer,
+            source: session.info.address.ip(),
+        })
+    }
+
+    /// Says once that a folder has too many sessions, until there is room again.
+    fn tell_full(&mut self, folder: FolderTag, remote: SocketAddr, full: Full) {
+        let reason = full.reason();
+        // Of one device it says nothing about the folder.
+        if full != Full::Peer && self.full.insert(folder) {
+            let roster = self.wires.roster();
+            let name = roster.get(&folder).map_or("", |e| e.name.as_str());
+            warn!(folder = name, %remote, reason, "connections are refused until there is room");
+        } else {
+            debug!(%remote, reason, "refused");
+        }
     }
 
     fn refused(&mut self, folder: FolderTag, addr: SocketAddr, why: &str, now: Duration) {
@@ -270,6 +307,9 @@ impl PeersActor {
         let Session {
             folder, peer, info, ..
         } = session;
+        if !limits::nearly_full(self.parties(), folder) {
+            self.full.remove(&folder);
+        }
         self.book
             .disconnected(folder, info.address, PeerTag(peer.0), now);
         if let Some(actor) = self.wires.ready_folder(folder) {

@@ -1,0 +1,163 @@
+//! How many sessions there may be: a decision alone, without actors or clocks.
+//!
+//! An identity costs nothing for whoever holds a folder's secret, and a session costs memory and a file handle
+//! here. So sessions are counted for each folder, for each source address and in all; who is connected stays, and
+//! who comes too many is refused. It must never refuse the second session of a peer that is to replace its first.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use sync_core::ids::PeerKey;
+use sync_discovery::FolderTag;
+
+/// Sessions in one folder.
+const PER_FOLDER: usize = 256;
+/// Sessions in one folder from one address: a house or an office behind one router.
+const PER_SOURCE: usize = 64;
+/// Sessions in all folders. Each holds a file handle, of which a process commonly has 1,024.
+const IN_ALL: usize = 512;
+/// Sessions of one peer in one folder: two until one is chosen, and two more that are being closed.
+const PER_PEER: usize = 4;
+
+/// Whose a session is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Party {
+    pub(super) folder: FolderTag,
+    pub(super) peer: PeerKey,
+    pub(super) source: IpAddr,
+}
+
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    Peer,
+    Source,
+    Folder,
+    All,
+}
+
+impl Full {
+    /// The reason as people read it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Peer => "this device has more sessions than it needs",
+            Self::Source => "64 devices are connected from this address already",
+            Self::Folder => "256 devices are connected to this folder already",
+            Self::All => "512 devices are connected already",
+        }
+    }
+}
+
+/// Whether there is room for one more session beside these.
+pub(super) fn room(sessions: impl Iterator<Item = Party>, new: Party) -> Result<(), Full> {
+    let (mut all, mut folder, mut source, mut peer) = (0, 0, 0, 0);
+    let from = network(new.source);
+    for one in sessions {
+        all += 1;
+        if one.folder == new.folder {
+            folder += 1;
+            source += usize::from(network(one.source) == from);
+            peer += usize::from(one.peer == new.peer);
+        }
+    }
+    match peer {
+        // The second one takes the place of the first.
+        1 => Ok(()),
+        PER_PEER.. => Err(Full::Peer),
+        _ if folder >= PER_FOLDER => Err(Full::Folder),
+        _ if source >= PER_SOURCE => Err(Full::Source),
+        _ if all >= IN_ALL => Err(Full::All),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a folder has so many sessions, or all folders together, that the next ones may be refused again.
+pub(super) fn nearly_full(sessions: impl Iterator<Item = Party>, folder: FolderTag) -> bool {
+    let (mut all, mut here) = (0, 0);
+    for one in sessions {
+        all += 1;
+        here += usize::from(one.folder == folder);
+    }
+    // One address may fill its share of the folder by itself.
+    all >= IN_ALL / 2 || here >= PER_SOURCE / 2
+}
+
+/// Whoever has one address of an IPv6 network commonly has all 2^64.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(folder: u8, peer: usize, source: IpAddr) -> Party {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&(peer as u64).to_be_bytes());
+        Party {
+            folder: FolderTag([folder; 32]),
+            peer: PeerKey(key),
+            source,
+        }
+    }
+
+    fn far(n: usize) -> IpAddr {
+        IpAddr::from((0x0a00_0000 + n as u32).to_be_bytes())
+    }
+
+    /// Lets them come one after the other; gives those who are in, and the first refusal.
+    fn come(parties: impl Iterator<Item = Party>) -> (Vec<Party>, Option<Full>) {
+        let (mut inside, mut first) = (Vec::new(), None);
+        for party in parties {
+            match room(inside.iter().copied(), party) {
+                Ok(()) => inside.push(party),
+                Err(full) => first = first.or(Some(full)),
+            }
+        }
+        (inside, first)
+    }
+
+    #[test]
+    fn identities_are_free_and_sessions_are_not() {
+        let (inside, full) = come((0..5_000).map(|n| party(1, n, far(n))));
+        assert_eq!((inside.len(), full), (PER_FOLDER, Some(Full::Folder)));
+        // Those who are in stay, and may replace their session.
+        assert_eq!(room(inside.iter().copied(), inside[7]), Ok(()));
+        // Another folder isn't kept out by it.
+        let other = party(2, 0, far(9_000));
+        assert_eq!(room(inside.iter().copied(), other), Ok(()));
+        // It is said once, and again only after it was over.
+        let nearly = |n: usize| nearly_full(inside.iter().copied().take(n), FolderTag([1; 32]));
+        assert!(nearly(PER_FOLDER - 1) && !nearly(3));
+    }
+
+    #[test]
+    fn one_address_does_not_fill_a_folder() {
+        let (inside, full) = come((0..5_000).map(|n| party(1, n, far(1))));
+        assert_eq!((inside.len(), full), (PER_SOURCE, Some(Full::Source)));
+        assert_eq!(
+            room(inside.iter().copied(), party(1, 9_999, far(2))),
+            Ok(())
+        );
+        let v6 = |n: usize| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, n as u16));
+        let (inside, full) = come((0..5_000).map(|n| party(1, n, v6(n))));
+        assert_eq!((inside.len(), full), (PER_SOURCE, Some(Full::Source)));
+    }
+
+    #[test]
+    fn many_folders_do_not_use_up_all_handles() {
+        let (inside, full) = come((0..5_000).map(|n| party((n % 100) as u8, n, far(n))));
+        assert_eq!((inside.len(), full), (IN_ALL, Some(Full::All)));
+    }
+
+    #[test]
+    fn one_identity_has_few_sessions() {
+        let (inside, full) = come((0..50).map(|_| party(1, 1, far(1))));
+        assert_eq!((inside.len(), full), (PER_PEER, Some(Full::Peer)));
+    }
+}
