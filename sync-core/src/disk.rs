@@ -262,6 +262,15 @@ pub enum Outcome {
     },
 }
 
+/// Why a chunk couldn't be written into a temporary. It is never the fault of the peer that sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteTrouble {
+    /// The disk takes nothing more: nothing is fetched until it is better. For people.
+    Full(String),
+    /// This file can't be written now; it is tried again later. For people.
+    Failed(String),
+}
+
 /// Who we are, for the names of conflict copies that the applier makes of unexpected edits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalAuthor(pub ReplicaId);

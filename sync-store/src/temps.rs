@@ -16,13 +16,13 @@ use std::{
 use bytes::Bytes;
 use sync_core::{
     chunk::{ContentHash, MAX_CHUNK},
-    disk::{DiskKind, DiskStat},
+    disk::{DiskKind, DiskStat, Outcome, WriteTrouble},
     ids::base32_text,
     manifest::{ChunkRef, ContentRoot},
 };
 
 use crate::{
-    apply::verify,
+    apply::{trouble, verify},
     fs::{Disk, DiskFile, Place, TMP_DIR},
 };
 
@@ -136,7 +136,7 @@ impl<D: Disk> Temps<D> {
         }
         let file = match self.disk.open(from) {
             Ok(file) => file,
-            Err(e) if crate::apply::trouble::stops_all(&e) => return Err(e),
+            Err(e) if trouble::stops_all(&e) => return Err(e),
             Err(_) => return Ok(false),
         };
         let mut bytes = vec![0; chunk.len as usize];
@@ -160,7 +160,7 @@ impl<D: Disk> Temps<D> {
         }
         match self.disk.clone_to_tmp(from, &name) {
             Ok(_) => Ok(true),
-            Err(e) if crate::apply::trouble::stops_all(&e) => {
+            Err(e) if trouble::stops_all(&e) => {
                 let _ = self.disk.unlink(Place::Tmp(&name));
                 Err(e)
             }
@@ -182,7 +182,7 @@ impl<D: Disk> Temps<D> {
         let name = name(content);
         let file = match self.disk.open(Place::Tmp(&name)) {
             Ok(file) => file,
-            Err(e) if crate::apply::trouble::stops_all(&e) => return Err(e),
+            Err(e) if trouble::stops_all(&e) => return Err(e),
             Err(_) => return Ok(vec![false; chunks.len()]),
         };
         let end = file.stat()?.size;
@@ -489,6 +489,20 @@ impl<F> State<F> {
         {
             self.hashes.entry(*content).or_default().push(*hash);
         }
+    }
+}
+
+/// What an error of [`Temps::write_chunk`] means: whether the whole disk takes nothing more, or this file.
+pub fn trouble(error: &io::Error) -> WriteTrouble {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull, WriteZero};
+    let full = matches!(
+        error.kind(),
+        StorageFull | QuotaExceeded | WriteZero | ReadOnlyFilesystem
+    );
+    match trouble::full(error) {
+        Outcome::DiskFull { reason } if full => WriteTrouble::Full(reason),
+        Outcome::DiskFull { reason } if trouble::stops_all(error) => WriteTrouble::Failed(reason),
+        _ => WriteTrouble::Failed(format!("its bytes can't be written to .sync/tmp: {error}")),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fs::MemDisk;
+use rustix::io::Errno;
 use sync_core::{disk::Meta, manifest::manifest_of, path::RelPath};
 
 fn setup() -> (Arc<MemDisk>, Temps<MemDisk>) {
@@ -206,4 +207,16 @@ fn writers_and_takers_do_not_deadlock() {
             }
         }
     });
+}
+
+#[test]
+fn only_a_full_disk_is_full() {
+    let of = |errno: Errno| trouble(&io::Error::from(errno));
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS] {
+        assert!(matches!(of(errno), WriteTrouble::Full(_)), "{errno}");
+    }
+    for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::NOENT] {
+        assert!(matches!(of(errno), WriteTrouble::Failed(_)), "{errno}");
+    }
+    assert!(matches!(of(Errno::IO), WriteTrouble::Failed(reason) if reason.contains("cables")));
 }

@@ -18,7 +18,7 @@ use sync_core::{
 use sync_store::{
     fs::{MemDisk, Place},
     scan::{ScanEvent, Scanner},
-    temps::Temps,
+    temps::{self, Temps},
 };
 
 use super::{node::Node, rng::Rng};
@@ -128,9 +128,9 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
                 live.temps
                     .write_chunk(&content, size, offset, &hash, &bytes)
             });
-            let (ok, full) = match written {
+            let (ok, trouble) = match written {
                 Ok(ok) => (ok, None),
-                Err(e) => (false, Some(e.to_string())),
+                Err(e) => (false, Some(temps::trouble(&e))),
             };
             done.inputs.push((
                 rng.millis(0, 10),
@@ -138,7 +138,7 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
                     content,
                     index,
                     ok,
-                    full,
+                    trouble,
                 },
             ));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Config, Engine, Output};
 use crate::{
-    disk::Source,
+    disk::{Source, WriteTrouble},
     fetch::{FetchOutput, Fetcher},
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
@@ -172,6 +172,29 @@ impl<I: Index> Engine<I> {
         }
         if !placed {
             self.work.placing.remove(&content);
+        }
+        Ok(())
+    }
+
+    /// A chunk was written, or it wasn't. The peer that sent it can't help it if the disk is in trouble.
+    pub(super) fn written(
+        &mut self,
+        content: ContentRoot,
+        index: u32,
+        ok: bool,
+        trouble: Option<WriteTrouble>,
+    ) -> IndexResult<()> {
+        match trouble {
+            None => self.fetcher.handle_written(content, index, ok),
+            // The content is wanted again when there is room.
+            Some(WriteTrouble::Full(reason)) => {
+                self.set_disk_full(reason);
+                self.put_off(content);
+            }
+            Some(WriteTrouble::Failed(reason)) => {
+                self.fetcher.forget(content);
+                self.unfetchable(content, reason)?;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     chunk::ContentHash,
-    disk::{Action, Outcome, ScanItem},
+    disk::{Action, Outcome, ScanItem, WriteTrouble},
     ids::{Generation, PeerKey, ReplicaId, SessionId},
     keys::FolderKeys,
     manifest::{ChunkRef, ContentRoot},
@@ -144,8 +144,8 @@ pub enum Input {
         index: u32,
         /// Whether its bytes have the right hash and were written.
         ok: bool,
-        /// The disk can't take more.
-        full: Option<String>,
+        /// Why the disk didn't take it, if it didn't.
+        trouble: Option<WriteTrouble>,
     },
     /// The root is gone, replaced or unreadable: nothing is touched until it is back.
     RootLost {

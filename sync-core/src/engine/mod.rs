@@ -366,18 +366,8 @@ impl<I: Index> Engine<I> {
                 content,
                 index,
                 ok,
-                full,
-            } => {
-                match full {
-                    // The peer can't help it; the content is wanted again when there is room.
-                    Some(reason) => {
-                        self.set_disk_full(reason);
-                        self.put_off(content);
-                    }
-                    None => self.fetcher.handle_written(content, index, ok),
-                }
-                Ok(())
-            }
+                trouble,
+            } => self.written(content, index, ok, trouble),
             Input::RootLost { reason } => {
                 self.lost = Some(reason);
                 Ok(())

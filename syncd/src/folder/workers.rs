@@ -27,7 +27,7 @@ use actix::{Addr, Message};
 use bytes::Bytes;
 use sync_core::{
     chunk::ContentHash,
-    disk::{Action, Found},
+    disk::{Action, Found, WriteTrouble},
     engine::{Config, Input, ScanWhat},
     index::Index,
     manifest::{ChunkRef, ContentRoot},
@@ -40,7 +40,7 @@ use sync_store::{
     identity::FolderIdentity,
     scan::{ScanError, ScanEvent, ScanOptions, ScanProgress, Scanner},
     sled_index::SledIndex,
-    temps::Temps,
+    temps::{self, Temps},
 };
 use tracing::{debug, warn};
 
@@ -343,7 +343,7 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
         } => {
             // Told before any of it is fetched.
             if let Err(error) = temps.room(&content, size) {
-                let full = Some(full_words(&error));
+                let trouble = Some(trouble(&error));
                 let (index, ok) = (0, false);
                 input(
                     to,
@@ -351,7 +351,7 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
                         content,
                         index,
                         ok,
-                        full,
+                        trouble,
                     },
                 );
                 return;
@@ -388,9 +388,9 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
             hash,
             bytes,
         } => {
-            let (ok, full) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
+            let (ok, trouble) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
                 Ok(ok) => (ok, None),
-                Err(e) => (false, Some(full_words(&e))),
+                Err(e) => (false, Some(trouble(&e))),
             };
             input(
                 to,
@@ -398,7 +398,7 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
                     content,
                     index,
                     ok,
-                    full,
+                    trouble,
                 },
             );
         }
@@ -410,12 +410,14 @@ fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Add
     }
 }
 
-/// Why nothing more can be written.
-fn full_words(error: &io::Error) -> String {
+/// What keeps a chunk from being written.
+fn trouble(error: &io::Error) -> WriteTrouble {
     match error.kind() {
         // The temporaries say all there is to say.
-        io::ErrorKind::StorageFull if error.raw_os_error().is_none() => error.to_string(),
-        _ => format!("cannot write to the disk: {error}"),
+        io::ErrorKind::StorageFull if error.raw_os_error().is_none() => {
+            WriteTrouble::Full(error.to_string())
+        }
+        _ => temps::trouble(error),
     }
 }
 

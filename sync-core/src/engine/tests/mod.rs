@@ -1,6 +1,7 @@
 //! Two and three engines over toy disks, in virtual time. The whole-system simulator lives in
 //! integration-tests; here each rule of the engine has its smallest test.
 
+mod big;
 mod rig;
 
 use rig::Rig;

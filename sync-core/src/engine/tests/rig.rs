@@ -8,13 +8,16 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    disk::{Action, DiskKind, DiskStat, Displaced, Expect, Found, Outcome, ScanItem, Source},
+    disk::{
+        Action, DiskKind, DiskStat, Displaced, Expect, Found, Outcome, ScanItem, Source,
+        WriteTrouble,
+    },
     engine::{Config, Engine, Input, Output, ScanWhat, State},
     ids::{Generation, PeerKey, ReplicaId, SessionId},
     index::{Index, MemIndex},
     keys::FolderKeys,
     manifest::{ContentRoot, manifest_of},
-    message::{Message, ObjectKind},
+    message::Message,
     observe::{Glance, glance},
     path::RelPath,
     secret::Secret,
@@ -22,22 +25,26 @@ use crate::{
 };
 
 #[derive(Clone)]
-struct Node {
-    stat: DiskStat,
-    bytes: Bytes,
+pub(super) struct Node {
+    pub(super) stat: DiskStat,
+    pub(super) bytes: Bytes,
 }
 
 pub(super) struct Rig {
-    engines: Vec<Engine<MemIndex>>,
-    disks: Vec<BTreeMap<RelPath, Node>>,
+    pub(super) engines: Vec<Engine<MemIndex>>,
+    pub(super) disks: Vec<BTreeMap<RelPath, Node>>,
     links: BTreeSet<(usize, usize)>,
-    queue: VecDeque<(usize, Input)>,
-    now: Duration,
+    pub(super) queue: VecDeque<(usize, Input)>,
+    pub(super) now: Duration,
     ino: u64,
     /// A node whose flushes take until they are told to end.
     slow: Option<usize>,
     flushes: Vec<(usize, Input)>,
     pub(super) objects_sent: u64,
+    /// Unfinished files, by node.
+    pub(super) temps: BTreeMap<(usize, ContentRoot), Vec<u8>>,
+    /// What hinders writing chunks.
+    pub(super) trouble: Option<WriteTrouble>,
 }
 
 fn path(text: &str) -> RelPath {
@@ -86,6 +93,8 @@ impl Rig {
             slow: None,
             flushes: Vec::new(),
             objects_sent: 0,
+            temps: BTreeMap::new(),
+            trouble: None,
         };
         for a in 0..n {
             for b in a + 1..n {
@@ -294,16 +303,7 @@ impl Rig {
                 let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
                 let other = if n == a { b } else { a };
                 for (index, id) in objects.into_iter().enumerate() {
-                    let object = match id.kind {
-                        ObjectKind::Chunk => self.disks[n]
-                            .values()
-                            .find(|f| {
-                                f.stat.kind == DiskKind::File
-                                    && crate::chunk::ContentHash::chunk(&f.bytes) == id.hash
-                            })
-                            .map(|f| f.bytes.clone()),
-                        ObjectKind::Page => self.engines[n].index().page(&id.hash).unwrap(),
-                    };
+                    let object = self.object(n, &id);
                     self.objects_sent += 1;
                     self.queue.push_back((
                         other,
@@ -331,6 +331,9 @@ impl Rig {
                     self.queue.push_back(done);
                 }
             }
+            output @ (Output::CheckTemp { .. }
+            | Output::CopyLocal { .. }
+            | Output::Write { .. }) => self.use_temps(n, output),
             Output::Event(_) | Output::StopServing { .. } | Output::DropTemp { .. } => {}
             other => panic!("unexpected output {other:?}"),
         }
@@ -377,12 +380,7 @@ impl Rig {
                     }
                 }
             };
-            items.push(ScanItem {
-                path: p,
-                found,
-                manifest: vec![],
-                chunks: vec![],
-            });
+            items.push(Self::seen(p, found, node.map(|node| &node.bytes)));
         }
         items.extend(gone);
         self.queue.push_back((n, Input::Scanned { scan, items }));
@@ -472,7 +470,9 @@ impl Rig {
                         .get(&from)
                         .map(|f| f.bytes.clone())
                         .unwrap_or_default(),
-                    Source::Temp(_) => return Outcome::BadSource,
+                    Source::Temp(content) => {
+                        self.temps.remove(&(n, content)).unwrap_or_default().into()
+                    }
                 };
                 if manifest_of(&bytes, 1).unwrap().root != content
                     && content != ContentRoot::empty()
