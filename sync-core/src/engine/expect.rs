@@ -2,6 +2,7 @@
 
 use super::{Engine, store::live_dir};
 use crate::{
+    chunk::ContentHash,
     conflict::copy_path,
     disk::{DiskKind, DiskStat, Displaced, Expect, Meta},
     entry::{Entry, Kind, MODE_MASK},
@@ -35,14 +36,17 @@ impl<I: Index> Engine<I> {
             _ => how,
         };
         let displaced = match how {
-            Displacement::Sibling if found.kind == Kind::File => {
+            Displacement::Sibling if matches!(found.kind, Kind::File | Kind::Symlink) => {
                 let author = held
                     .as_ref()
                     .filter(|h| h.entry.same_content(&found))
                     .map_or(self.cfg.replica, |h| h.entry.author);
-                let hash = found
-                    .content
-                    .map_or_else(|| ContentRoot::empty().hash, |c| c.hash);
+                // A symlink has no content and no time of its own, but its text is the user's as well.
+                let hash = match (&found.content, &found.target) {
+                    (Some(content), _) => content.hash,
+                    (None, Some(target)) => ContentHash::chunk(target),
+                    (None, None) => ContentRoot::empty().hash,
+                };
                 Displaced::Copy(copy_path(next.path(), author, found.mtime_ns, &hash))
             }
             _ => Displaced::Archive,
