@@ -33,6 +33,19 @@ impl Lab {
     /// When a step fails that every machine with namespaces can do.
     #[must_use]
     pub fn new() -> Option<Self> {
+        Self::with([
+            &["10.77.0.1/24", "fd77::1/64"],
+            &["10.77.0.2/24", "fd77::2/64"],
+        ])
+    }
+
+    /// The same, with these addresses at the two ends.
+    ///
+    /// # Panics
+    ///
+    /// When a step fails that every machine with namespaces can do.
+    #[must_use]
+    pub fn with(addresses: [&[&str]; 2]) -> Option<Self> {
         if let Some(reason) = reason_to_skip() {
             println!("skipped: {reason}");
             return None;
@@ -60,13 +73,15 @@ impl Lab {
         run(&[
             "link", "add", CABLE, "netns", a, "type", "veth", "peer", "name", CABLE, "netns", b,
         ]);
-        for (name, v4, v6) in [
-            (a, "10.77.0.1/24", "fd77::1/64"),
-            (b, "10.77.0.2/24", "fd77::2/64"),
-        ] {
-            run(&["-n", name, "addr", "add", v4, "brd", "+", "dev", CABLE]);
-            // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
-            let _ = ip(&["-n", name, "addr", "add", v6, "nodad", "dev", CABLE]);
+        for (name, addresses) in [a, b].into_iter().zip(addresses) {
+            for address in addresses {
+                if address.contains(':') {
+                    // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
+                    let _ = ip(&["-n", name, "addr", "add", address, "nodad", "dev", CABLE]);
+                } else {
+                    run(&["-n", name, "addr", "add", address, "brd", "+", "dev", CABLE]);
+                }
+            }
             run(&["-n", name, "link", "set", "lo", "up"]);
             run(&["-n", name, "link", "set", CABLE, "up"]);
             for family in ["-4", "-6"] {
@@ -82,6 +97,16 @@ impl Lab {
     pub fn names(&self) -> [&str; 2] {
         let [a, b] = &self.names;
         [a, b]
+    }
+
+    /// Whether the cable's end in a namespace has an address.
+    ///
+    /// # Panics
+    ///
+    /// When the interface can't be asked.
+    #[must_use]
+    pub fn has(&self, name: &str, address: &str) -> bool {
+        run(&["-n", name, "addr", "show", "dev", CABLE]).contains(address)
     }
 
     /// Lets the first namespace send so many megabits a second, as a slower cable would.

@@ -68,6 +68,30 @@ fn two_machines_on_one_cable_find_each_other_and_sync() {
     assert!(b.stop().unwrap());
 }
 
+/// What two machines have when a cable is put between them and nobody gives addresses.
+#[test]
+fn link_local_addresses_are_enough() {
+    let Some(lab) = Lab::with([&["fe80::1/64"], &["fe80::2/64"]]) else {
+        return;
+    };
+    let [first, second] = lab.names();
+    if !lab.has(first, "fe80::1") {
+        println!("skipped: this host has no IPv6");
+        return;
+    }
+    let mut a = Machine::inside(&programs(), first).unwrap();
+    let mut b = Machine::inside(&programs(), second).unwrap();
+    fs::write(a.folder().join("from a"), b"without an address").unwrap();
+    a.start(None, &[]).unwrap();
+    let secret = a.secret(&[]).unwrap();
+    b.start(Some(&secret), &[]).unwrap();
+    a.wait(1, 60).unwrap();
+    b.wait(1, 60).unwrap();
+    assert_same(&a.folder(), &b.folder());
+    assert!(a.stop().unwrap());
+    assert!(b.stop().unwrap());
+}
+
 #[test]
 fn beacons_on_the_wire_have_nothing_in_common() {
     let Some(lab) = Lab::new() else {

@@ -148,6 +148,34 @@ mod tests {
         }
     }
 
+    /// Many a cable between two machines has no other addresses.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn link_local_addresses_are_read() {
+        let Ok(known) = std::fs::read_to_string("/proc/net/if_inet6") else {
+            return; // A kernel without IPv6.
+        };
+        let links = Links::read(&[]).unwrap();
+        // Address, index, prefix, scope, flags, name; interfaces that are down have none.
+        for line in known.lines().filter(|line| line.starts_with("fe80")) {
+            let index = line.split_whitespace().nth(1).unwrap();
+            let index = u32::from_str_radix(index, 16).unwrap();
+            assert!(links.group_indexes().contains(&index), "{line}");
+            let found = links.links.iter().any(|link| match link.ip {
+                IpAddr::V6(ip) => ip.is_unicast_link_local() && link.index == index,
+                IpAddr::V4(_) => false,
+            });
+            assert!(found, "{line}");
+        }
+    }
+
+    #[test]
+    fn link_local_alone_is_enough_for_the_group() {
+        let links = Links::from_interfaces(vec![interface("eth0", 4, "fe80::1", 64)], &[]);
+        assert_eq!(links.group_indexes(), BTreeSet::from([4]));
+        assert!(links.broadcasts().is_empty());
+    }
+
     #[test]
     fn chosen_interfaces_only() {
         let all = || {

@@ -103,8 +103,12 @@ fn bind_each(
             }
             Err(error) => {
                 let error = explain(addr, error);
-                // A family that this machine doesn't have.
-                if !all || matches!(error, BindError::InUse(_) | BindError::Permission(_)) {
+                // A family that this machine doesn't have, or an address that its interface doesn't have yet: a
+                // link-local one is there a second or two after the cable was put in.
+                let young = matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0);
+                if !(all || young)
+                    || matches!(error, BindError::InUse(_) | BindError::Permission(_))
+                {
                     return Err(error);
                 }
                 missing = Some(error);
