@@ -94,3 +94,28 @@ fn a_directory_revived_over_an_own_file_sent_it_to_the_archive() {
 fn a_displaced_file_stayed_hidden_after_an_io_error() {
     holds(&[168, 1046, 1231, 1469]);
 }
+
+#[test]
+fn a_file_stood_on_disk_before_its_record_was_durable() {
+    holds(&[128, 697, 1235, 1648, 1857]);
+}
+
+#[test]
+fn an_error_left_a_file_that_passed_for_an_edit() {
+    holds(&[1197, 1960, 1223]);
+}
+
+#[test]
+fn a_peer_came_back_to_what_had_been_deleted() {
+    holds(&[587]);
+}
+
+#[test]
+fn a_displaced_file_lost_its_directory_to_the_archive() {
+    holds(&[1551]);
+}
+
+#[test]
+fn a_file_that_was_not_durable_passed_for_deleted() {
+    holds(&[1020]);
+}
