@@ -12,7 +12,7 @@
 //! - **apart** (at rest): all read-write nodes show the same tree: names, kinds, bytes, link texts, modes, and times
 //!   of files. A read-only node does too, except at, above and below paths that its own people changed, and
 //!   for conflict copies of what they wrote.
-//! - **risen** (at rest): a file that a person deleted, whose content the node's durable index held at that path,
+//! - **risen** (at rest): a file, not a conflict copy, that a person deleted, whose content the node's durable index held at that path,
 //!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only for paths that people
 //!   of one node alone ever touched, and in runs in which no
 //!   index was lost: a rebuilt index may bring a deleted file back.
@@ -354,6 +354,10 @@ impl Oracle {
                 .get(&deleted.content)
                 .is_none_or(|c| c.handled != 1)
             {
+                continue;
+            }
+            // Whoever still holds the loser of a conflict makes the copy, even after another's was deleted.
+            if RelPath::parse(&deleted.path).is_ok_and(|p| is_copy(&p)) {
                 continue;
             }
             for (node, tree) in nodes.iter().zip(trees) {

@@ -331,10 +331,11 @@ impl<I: Index> Engine<I> {
         self.scan.dirty.extend(again);
         self.gone(gone)?;
         if error.is_none() {
-            for path in asked.iter().filter(|p| !unread.contains(p)) {
+            let told = |p: &&RelPath| !unread.contains(*p) && !touched.contains(*p);
+            for path in asked.iter().filter(told) {
                 self.work.stale.remove(path);
             }
-            self.looked_at(asked.iter().filter(|p| !unread.contains(p)));
+            self.looked_at(asked.iter().filter(told));
         } else {
             // The disk is in trouble: the same paths again, a little later.
             let soon = self.now.mono + Duration::from_secs(2);

@@ -432,6 +432,14 @@ impl<I: Index> Engine<I> {
             let Some(action) = active.action.clone() else {
                 continue;
             };
+            if let Action::Rename { from, .. } = &action
+                && self.entry(from)?.and_then(|e| e.need()) != Some(Need::Removal)
+            {
+                // What it would take away is to stay after all.
+                self.drop_work(&path);
+                self.work.dirty = true;
+                continue;
+            }
             if let Action::File {
                 source: Source::Bytes(b),
                 ..

@@ -90,7 +90,7 @@ pub struct Applier<D: Disk> {
     no_exchange: AtomicBool,
     /// A note outlived its group.
     unsettled: AtomicBool,
-    /// What was placed may be undone by a power cut.
+    /// What was placed may be undone by a power cut, or something may be hidden.
     unsynced: AtomicBool,
     gate: Mutex<()>,
 }
@@ -136,9 +136,9 @@ impl<D: Disk> Applier<D> {
         self.unsettled.load(Ordering::Relaxed)
     }
 
-    /// Whether files were placed that could not be made durable. Nothing may be scanned before
-    /// [`recover`](Self::recover) has ended this: a file that is recorded as here and lost by a power cut would look
-    /// like one that somebody deleted.
+    /// Whether files were placed that could not be made durable, or moved aside and not given back yet. Nothing
+    /// may be scanned before [`recover`](Self::recover) has ended this: what a power cut takes away again, and what
+    /// is hidden for the moment, would look deleted.
     pub fn is_unsynced(&self) -> bool {
         self.unsynced.load(Ordering::Relaxed)
     }
@@ -191,6 +191,7 @@ impl<D: Disk> Applier<D> {
         self.drop_temps(&stages);
         if run.unsettled {
             self.unsettled.store(true, Ordering::Relaxed);
+            self.unsynced.store(true, Ordering::Relaxed);
         } else if let Some(note) = note {
             // A note that outlives a crash finds nothing left to do.
             let _ = self.disk.unlink(Place::Tmp(&note));

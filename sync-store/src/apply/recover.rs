@@ -70,7 +70,6 @@ impl<D: Disk> Applier<D> {
         // What was placed is made durable whatever becomes of the rest.
         if self.is_unsynced() {
             self.disk.sync_all()?;
-            self.unsynced.store(false, Ordering::Relaxed);
         }
         let mut run = Run::new(policy);
         let mut done = Recovered::default();
@@ -105,6 +104,7 @@ impl<D: Disk> Applier<D> {
         }
         self.disk.sync_dir(Place::Own(TMP_DIR))?;
         self.unsettled.store(done.left > 0, Ordering::Relaxed);
+        self.unsynced.store(false, Ordering::Relaxed);
         Ok(done)
     }
 
