@@ -55,6 +55,10 @@ pub(crate) fn content_of<F: DiskFile>(
             at_end = filled + got < window.len();
             offset += got as u64;
             filled += got;
+            if offset > size {
+                // It grew meanwhile; the window may be too small for what it is now.
+                return Ok(None);
+            }
         }
         let mut start = 0;
         while let Some(len) = chunker.cut(&window[start..filled], at_end) {
@@ -136,6 +140,10 @@ mod tests {
             let file = Slice(bytes);
             assert_eq!(content_of(&file, n as u64, 9).unwrap(), Some(want), "{n}");
             assert_eq!(content_of(&file, n as u64 + 1, 9).unwrap(), None);
+            for grown in [n / 2, n.saturating_sub(1)] {
+                let expected = (grown == n).then_some(want);
+                assert_eq!(content_of(&file, grown as u64, 9).unwrap(), expected);
+            }
         }
     }
 }
