@@ -119,3 +119,18 @@ fn a_displaced_file_lost_its_directory_to_the_archive() {
 fn a_file_that_was_not_durable_passed_for_deleted() {
     holds(&[1020]);
 }
+
+#[test]
+fn a_copy_was_read_for_ever_when_its_source_had_grown() {
+    holds(&[106]);
+}
+
+#[test]
+fn a_torn_temporary_was_given_to_a_user_who_had_deleted_the_file() {
+    holds(&[3833]);
+}
+
+#[test]
+fn a_reader_was_blamed_for_a_deletion_that_every_index_forgot() {
+    holds(&[2407, 3101, 4677]);
+}

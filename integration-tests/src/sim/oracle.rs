@@ -10,8 +10,8 @@
 //!   that node, be it below `.sync`. This errs on the side of silence: if one of two people
 //!   destroys a copy then nothing is demanded, and empty files are left out.
 //! - **apart** (at rest): all read-write nodes show the same tree: names, kinds, bytes, link texts, modes, and times
-//!   of files. A read-only node does too, except at, above and below paths that its own people changed, and
-//!   for conflict copies of what they wrote.
+//!   of files. A read-only node does too, except at, above and below paths that its own people changed,
+//!   for conflict copies of what they wrote, and for what no index speaks of because they were lost.
 //! - **risen** (at rest): a file, not a conflict copy, that a person deleted, whose content the node's durable index held at that path,
 //!   and that nobody ever handled otherwise anywhere, doesn't stand at that path again. Only for paths that people
 //!   of one node alone ever touched, and in runs in which no
@@ -243,7 +243,8 @@ impl Oracle {
             let local = self.local.get(&node.number);
             let kept: Vec<_> = tree
                 .keys()
-                .filter(|p| !trees[first].contains_key(*p) && self.own_copy(node.number, p))
+                .filter(|p| !trees[first].contains_key(*p))
+                .filter(|p| self.own_copy(node.number, p) || self.forgotten(node, nodes, p))
                 .collect();
             let paths: BTreeSet<_> = tree.keys().chain(trees[first].keys()).collect();
             for path in paths {
@@ -272,6 +273,16 @@ impl Oracle {
     /// may have had no need of that copy. The directory that it lies in stays, too.
     fn own_copy(&self, node: usize, path: &[u8]) -> bool {
         self.read_only.contains(&node) && find(path, b" (conflict ").is_some()
+    }
+
+    /// Whether a read-only node shows what no index speaks of any more. If those who could sign have lost
+    /// theirs, and so has this node, then a file whose deletion was forgotten is one of its people's own.
+    fn forgotten(&self, node: &Node, nodes: &[Node], path: &[u8]) -> bool {
+        let known = |node: &Node| {
+            let entry = RelPath::parse(path).ok().map(|p| node.index.entry(&p));
+            !matches!(entry, Some(Ok(e)) if e.as_ref().is_none_or(|e| e.announced().is_none()))
+        };
+        self.index_lost && self.read_only.contains(&node.number) && !nodes.iter().any(known)
     }
 
     fn nothing_lost(&self, nodes: &[Node], trees: &[Tree]) -> Result<(), String> {

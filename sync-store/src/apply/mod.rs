@@ -3,7 +3,8 @@
 //! A *group* of actions is carried out in four steps, each durable before the next begins:
 //!
 //! 1. **Stage.** New files are written to `.sync/tmp`, verified, and given their time and mode. A note says
-//!    which of them will be swapped with which path. All of it is made durable at once.
+//!    which of them will be swapped with which path; it is written when they are durable, and made durable
+//!    too.
 //! 2. **Place.** In the order of the group: nothing there, then a rename that never replaces; something
 //!    there, then an atomic exchange, so that whatever stood at the path lies in `.sync/tmp` afterwards.
 //! 3. **Look at what was displaced.** If it is what was expected it goes into the archive, or becomes the
@@ -199,8 +200,8 @@ impl<D: Disk> Applier<D> {
         outcomes
     }
 
-    /// Makes staged files, the note about their swaps, and the archive's directories that they may need
-    /// durable. Returns the note's name.
+    /// Makes staged files and the archive's directories that they may need durable, and then the note about
+    /// their swaps. Returns the note's name.
     fn make_durable(
         &self,
         stages: &mut [Stage<D::File>],
@@ -225,26 +226,29 @@ impl<D: Disk> Applier<D> {
                 }
             }
         }
-        let mut handles: Vec<_> = stages.iter_mut().filter_map(|s| s.file.take()).collect();
+        let few = files + changed.len() <= FEW;
+        if few {
+            for file in stages.iter_mut().filter_map(|s| s.file.take()) {
+                file.sync()?;
+            }
+            for dir in changed {
+                self.archive.sync_dir(dir.as_ref())?;
+            }
+        } else {
+            self.disk.sync_all()?;
+        }
+        // Only now, so that a note never speaks of a file that a crash has torn.
         let note = if swaps.is_empty() {
             None
         } else {
             let name = self.names.next(NOTE);
             let file = self.disk.open_tmp(&name)?;
             file.write_all_at(&Note { swaps }.encode(), 0)?;
-            handles.push(file);
+            file.sync()?;
             Some(name)
         };
-        if files + changed.len() <= FEW {
-            for file in &handles {
-                file.sync()?;
-            }
-            for dir in changed {
-                self.archive.sync_dir(dir.as_ref())?;
-            }
+        if few || note.is_some() {
             self.disk.sync_dir(Place::Own(TMP_DIR))?;
-        } else {
-            self.disk.sync_all()?;
         }
         Ok(note)
     }

@@ -194,12 +194,21 @@ pub(super) fn check_files(disk: &MemDisk, edited: bool, point: &str) {
         !edited || edit_there,
         "{point}: the user's edit is gone from the tree"
     );
+    check_whole(disk, point);
+}
+
+/// No file shows anything that nobody wrote.
+fn check_whole(disk: &MemDisk, point: &str) {
     let known = |bytes: &[u8]| {
         let cases = CASES.iter().flat_map(|c| [c.before, c.after]).flatten();
         let others = [&b"todir old"[..], b"mode", b"edited old"];
         cases.chain(others).any(|b| b == bytes)
     };
-    for (at, node) in tree.iter().filter(|(_, n)| n.kind != NodeKind::Dir) {
+    for (at, node) in disk
+        .snapshot()
+        .iter()
+        .filter(|(_, n)| n.kind != NodeKind::Dir)
+    {
         assert!(
             known(&node.bytes),
             "{point}: torn {}",
@@ -249,6 +258,39 @@ fn old_or_new_at_every_crash() {
         }
     }
     println!("{points} crashes, each recovered");
+}
+
+/// Then nothing tells a torn temporary of ours by what stands at its path.
+#[test]
+fn a_torn_temporary_is_not_given_to_a_user_who_deleted_the_file() {
+    let mut deleted = 0;
+    for exchange in [true, false] {
+        for whole in [true, false] {
+            for seed in 0..16 {
+                for at in 0.. {
+                    // Other choices at each operation.
+                    let keep = Keep::Some(seed << 32 | at);
+                    let (disk, group) = set_up(exchange);
+                    disk.set_crash_point(Some(at));
+                    run(&disk, group, whole);
+                    let dead = disk.is_dead();
+                    crash(&disk, keep);
+                    for case in CASES {
+                        deleted += u32::from(disk.user_remove(case.at).is_ok());
+                    }
+                    applier(&disk, true).recover().unwrap();
+                    let point =
+                        format!("exchange {exchange}, whole {whole}, {keep:?}, operation {at}");
+                    check_whole(&disk, &point);
+                    assert_eq!(tmp(&disk), Vec::<String>::new(), "{point}");
+                    if !dead {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(deleted > 1_000, "{deleted}");
 }
 
 #[test]
