@@ -26,6 +26,8 @@ use crate::{
 
 /// Holders that are tried for one object.
 const MAX_HOLDERS: usize = 4;
+/// Contents that are looked at for one chunk. Those that are gone cost a look into the index.
+const MAX_PLACES: usize = 256;
 /// Neighbouring chunks of one file are read together up to this many bytes.
 const MAX_RUN: u64 = 4 << 20;
 
@@ -83,22 +85,55 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
                 at += 1;
                 continue;
             }
-            let Some(place) = self.index.chunk_place(&ids[at].hash)? else {
-                let hash = &ids[at].hash;
-                found.objects[at] = self.small(hash, &mut found.suspects)?;
-                if found.objects[at].is_none() {
-                    found.objects[at] = self.partial(hash);
-                }
-                at += 1;
-                continue;
+            let run = match self.places(&ids[at].hash, 1)?.first() {
+                Some(place) => self.run(&ids[at..], *place)?,
+                None => Vec::new(),
             };
-            let run = self.run(&ids[at..], place)?;
-            let end = at + run.len();
-            let out = &mut found.objects[at..end];
-            self.read_run(&ids[at..end], &run, out, &mut last, &mut found.suspects)?;
+            let end = at + run.len().max(1);
+            let (ids, out) = (&ids[at..end], &mut found.objects[at..end]);
+            self.read_run(ids, &run, out, &mut last, &mut found.suspects)?;
+            for (id, slot) in ids.iter().zip(out) {
+                if slot.is_none() {
+                    self.elsewhere(id, slot, &mut last, &mut found.suspects)?;
+                }
+            }
             at = end;
         }
         Ok(found)
+    }
+
+    fn places(&self, chunk: &ContentHash, limit: usize) -> IndexResult<Vec<ChunkPlace>> {
+        let mut places = Vec::new();
+        self.index.chunk_places(chunk, &mut |place| {
+            places.push(place);
+            places.len() < limit
+        })?;
+        Ok(places)
+    }
+
+    /// Looks for a chunk wherever it may be: its first place is out of date.
+    fn elsewhere(
+        &self,
+        id: &ObjectId,
+        slot: &mut Option<Bytes>,
+        last: &mut Option<Last<D::File>>,
+        suspects: &mut Vec<RelPath>,
+    ) -> IndexResult<()> {
+        *slot = self.small(&id.hash, suspects)?;
+        if slot.is_none() {
+            *slot = self.partial(&id.hash);
+        }
+        if slot.is_some() {
+            return Ok(());
+        }
+        for place in self.places(&id.hash, MAX_PLACES)? {
+            let (ids, out) = (std::slice::from_ref(id), std::slice::from_mut(slot));
+            self.read_run(ids, &[place], out, last, suspects)?;
+            if slot.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Places of the chunks at the front of `ids` that follow each other in one content.
@@ -109,12 +144,18 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
             if id.kind != ObjectKind::Chunk {
                 break;
             }
-            let Some(next) = self.index.chunk_place(&id.hash)? else {
+            let mut next = None;
+            self.index.chunk_places(&id.hash, &mut |place| {
+                let follows = place.content == first.content && place.offset == end;
+                next = next.or(follows.then_some(place));
+                next.is_none()
+            })?;
+            let Some(next) = next else {
                 break;
             };
             let len = u64::from(next.len);
             let total = end.saturating_add(len).saturating_sub(first.offset);
-            if next.content != first.content || next.offset != end || total > MAX_RUN {
+            if total > MAX_RUN {
                 break;
             }
             end = end.saturating_add(len);
@@ -163,15 +204,6 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
                 if whole {
                     return Ok(());
                 }
-            }
-        }
-        // Some holders were edited, or the places are out of date.
-        for (id, slot) in ids.iter().zip(out) {
-            if slot.is_none() {
-                *slot = self.partial(&id.hash);
-            }
-            if slot.is_none() {
-                *slot = self.small(&id.hash, suspects)?;
             }
         }
         Ok(())

@@ -163,3 +163,31 @@ fn chunks_of_unfinished_files_are_served() {
     assert_eq!(found.objects, [Some(piece), None]);
     assert!(found.suspects.is_empty());
 }
+
+/// Two files share a chunk, and either may go first.
+#[test]
+fn a_shared_chunk_is_found_when_the_newer_file_is_gone() {
+    for first_goes in [false, true] {
+        let mut bench = Bench::new();
+        let bytes = noise(900_000, 3);
+        let mut edited = bytes.clone();
+        edited[850_000] ^= 1;
+        let one = bench.add("one", &bytes);
+        let two = bench.add("two", &edited);
+        let shared = two.chunks.iter().filter(|c| one.chunks.contains(c));
+        assert!(shared.count() > 3);
+        let (gone, left) = match first_goes {
+            true => ("one", &two),
+            false => ("two", &one),
+        };
+        bench.disk.user_remove(gone).unwrap();
+        let batch = Batch {
+            entries: vec![(path(gone), None)],
+            ..Batch::default()
+        };
+        bench.index.commit(batch).unwrap();
+        let found = bench.read(&ids(left));
+        assert!(found.objects.iter().all(Option::is_some));
+        assert_eq!(found.suspects, []);
+    }
+}

@@ -11,14 +11,12 @@ use sync_core::{
     engine::{Input, Output, ScanWhat},
     ids::{Generation, ReplicaId, SessionId},
     index::{Index as _, MemIndex},
-    manifest::{ChunkRef, ContentRoot},
     message::{ObjectId, ObjectKind},
     path::RelPath,
 };
 use sync_store::{
-    fs::{MemDisk, Place},
+    fs::MemDisk,
     scan::{ScanEvent, Scanner},
-    temps::{self, Temps},
 };
 
 use super::{node::Node, rng::Rng};
@@ -86,67 +84,11 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
             };
             done.inputs.push((rng.millis(0, 5), input));
         }
-        Output::CheckTemp {
-            content,
-            size,
-            chunks,
-        } => {
+        Output::Temp(job) => {
             let Some(live) = &node.live else { return done };
-            let have = node.on_disk(now, || live.temps.check(&content, size, &chunks));
-            let have = have.unwrap_or_else(|_| vec![false; chunks.len()]);
-            done.inputs
-                .push((rng.millis(0, 5), Input::TempChecked { content, have }));
-        }
-        Output::CopyLocal {
-            content,
-            size,
-            chunks,
-        } => {
-            let Some(live) = &node.live else { return done };
-            let results = node.on_disk(now, || {
-                let copy = |(index, offset, chunk): &(u32, u64, ChunkRef)| {
-                    (
-                        *index,
-                        copy_local(&node.index, &live.temps, &content, size, *offset, chunk),
-                    )
-                };
-                chunks.iter().map(copy).collect()
-            });
-            done.inputs
-                .push((rng.millis(0, 5), Input::CopiedLocal { content, results }));
-        }
-        Output::Write {
-            content,
-            size,
-            offset,
-            index,
-            hash,
-            bytes,
-        } => {
-            let Some(live) = &node.live else { return done };
-            let written = node.on_disk(now, || {
-                live.temps
-                    .write_chunk(&content, size, offset, &hash, &bytes)
-            });
-            let (ok, trouble) = match written {
-                Ok(ok) => (ok, None),
-                Err(e) => (false, Some(temps::trouble(&e))),
-            };
-            done.inputs.push((
-                rng.millis(0, 10),
-                Input::Written {
-                    content,
-                    index,
-                    ok,
-                    trouble,
-                },
-            ));
-        }
-        Output::DropTemp { content } => {
-            if let Some(live) = &node.live {
-                // What can't be removed now is swept one day.
-                let _ = node.on_disk(now, || live.temps.discard(&content));
-            }
+            let answer = node.on_disk(now, || live.temps.work(job, &node.index));
+            let answer = answer.map(|input| (rng.millis(0, 5), input));
+            done.inputs.extend(answer);
         }
         Output::Serve {
             session,
@@ -201,28 +143,6 @@ fn serve(
         request,
         found.objects.into_iter().zip(chunks).collect(),
     ));
-}
-
-fn copy_local(
-    index: &MemIndex,
-    temps: &Temps<MemDisk>,
-    content: &ContentRoot,
-    size: u64,
-    offset: u64,
-    chunk: &ChunkRef,
-) -> bool {
-    let place = index.chunk_place(&chunk.hash).ok().flatten();
-    let (source, from) = match place {
-        Some(place) => (place.content, place.offset),
-        None => (ContentRoot::single(chunk.hash), 0),
-    };
-    let paths = index.with_content(&source, 4).unwrap_or_default();
-    paths.iter().any(|path| {
-        let place = Place::User(path);
-        temps
-            .copy_chunk(content, size, offset, chunk, place, from)
-            .unwrap_or(false)
-    })
 }
 
 fn scan_disk(

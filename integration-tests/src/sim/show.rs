@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use sync_core::{
     engine::{Input, Output},
+    fetch::TempJob,
     message::Message,
 };
 
@@ -36,9 +37,9 @@ pub(super) fn work_word(output: &Output) -> &'static str {
         Output::Apply { .. } => "apply",
         Output::Flush { .. } => "flush",
         Output::Serve { .. } => "serve",
-        Output::Write { .. } => "write",
-        Output::CheckTemp { .. } => "check-temp",
-        Output::CopyLocal { .. } => "copy-local",
+        Output::Temp(TempJob::Check { .. }) => "check-temp",
+        Output::Temp(TempJob::CopyLocal { .. }) => "copy-local",
+        Output::Temp(TempJob::Write { .. }) => "write",
         _ => "work",
     }
 }
@@ -67,16 +68,16 @@ pub(super) fn show_input(input: &Input) -> String {
 
 pub(super) fn show_output(output: &Output) -> String {
     match output {
-        Output::Write {
+        Output::Temp(TempJob::Write {
             content,
             offset,
             index,
             ..
-        } => format!("write {content:?} {index} at {offset}"),
-        Output::CheckTemp { content, .. } => format!("check temp {content:?}"),
-        Output::CopyLocal {
+        }) => format!("write {content:?} {index} at {offset}"),
+        Output::Temp(TempJob::Check { content, .. }) => format!("check temp {content:?}"),
+        Output::Temp(TempJob::CopyLocal {
             content, chunks, ..
-        } => format!("copy {} chunks to {content:?}", chunks.len()),
+        }) => format!("copy {} chunks to {content:?}", chunks.len()),
         other => format!("{other:?}"),
     }
 }

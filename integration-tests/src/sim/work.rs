@@ -70,10 +70,7 @@ impl Simulation {
                 self.rng.millis(0, 15)
             }
             Output::Flush { .. } if self.rng.chance(3) => self.rng.millis(100, 900),
-            Output::CheckTemp { .. }
-            | Output::CopyLocal { .. }
-            | Output::Write { .. }
-            | Output::DropTemp { .. } => {
+            Output::Temp(_) => {
                 let now = self.now;
                 let wait = self.rng.millis(0, slow);
                 let Some(live) = &mut self.nodes[number].live else {

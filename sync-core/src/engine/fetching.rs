@@ -38,45 +38,7 @@ impl<I: Index> Engine<I> {
                         self.fetcher.supply_page(hash, page);
                     }
                 }
-                FetchOutput::CheckTemp {
-                    content,
-                    size,
-                    chunks,
-                } => {
-                    self.out.push_back(Output::CheckTemp {
-                        content,
-                        size,
-                        chunks,
-                    });
-                }
-                FetchOutput::CopyLocal {
-                    content,
-                    size,
-                    chunks,
-                } => {
-                    self.out.push_back(Output::CopyLocal {
-                        content,
-                        size,
-                        chunks,
-                    });
-                }
-                FetchOutput::Write {
-                    content,
-                    size,
-                    offset,
-                    index,
-                    hash,
-                    bytes,
-                } => {
-                    self.out.push_back(Output::Write {
-                        content,
-                        size,
-                        offset,
-                        index,
-                        hash,
-                        bytes,
-                    });
-                }
+                FetchOutput::Temp(job) => self.out.push_back(Output::Temp(job)),
                 FetchOutput::SmallDone { content, bytes } => {
                     self.arrived(content, &Source::Bytes(bytes))?
                 }

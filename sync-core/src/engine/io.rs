@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use crate::{
-    chunk::ContentHash,
     disk::{Action, Outcome, ScanItem, WriteTrouble},
+    fetch::TempJob,
     ids::{Generation, PeerKey, ReplicaId, SessionId},
     keys::FolderKeys,
-    manifest::{ChunkRef, ContentRoot},
+    manifest::ContentRoot,
     message::{Message, ObjectId},
     path::RelPath,
     secret::Level,
@@ -234,44 +234,9 @@ pub enum Output {
     },
     /// We were restored from a backup: take a new replica id, durably.
     NewReplica,
-    /// Check what a left-over temporary holds.
-    CheckTemp {
-        /// Of which content.
-        content: ContentRoot,
-        /// Its size.
-        size: u64,
-        /// Its chunks.
-        chunks: std::sync::Arc<[ChunkRef]>,
-    },
-    /// Copy these chunks from local files into the temporary, where they are.
-    CopyLocal {
-        /// Of which content.
-        content: ContentRoot,
-        /// Its size.
-        size: u64,
-        /// Number, offset and identity of each.
-        chunks: Vec<(u32, u64, ChunkRef)>,
-    },
-    /// Verify a chunk and write it into its temporary.
-    Write {
-        /// Of which content.
-        content: ContentRoot,
-        /// Size of the whole file.
-        size: u64,
-        /// Where in the file.
-        offset: u64,
-        /// Number of the chunk.
-        index: u32,
-        /// What it must hash to.
-        hash: ContentHash,
-        /// Its bytes.
-        bytes: Bytes,
-    },
-    /// A temporary isn't wanted any more.
-    DropTemp {
-        /// Of which content.
-        content: ContentRoot,
-    },
+    /// Work on the temporary of an unfinished file. All but a drop are answered: by [`Input::TempChecked`],
+    /// [`Input::CopiedLocal`] and [`Input::Written`].
+    Temp(TempJob),
     /// Something that people may want to hear of.
     Event(Event),
     /// The index can't be used: stop the folder and open it anew.

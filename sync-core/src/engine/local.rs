@@ -106,11 +106,10 @@ impl<I: Index> Engine<I> {
             }
             Found::Special => Ok(()),
             Found::Unreadable { reason } => {
-                let soon = if self.work.stale.contains(&path) {
-                    5
-                } else {
-                    60
-                };
+                // What stands there is unknown: nothing may be done to it, or said about it.
+                self.work.stale.insert(path.clone());
+                let wanted = self.entry(&path)?.is_some_and(|e| e.want.is_some());
+                let soon = if wanted { 5 } else { 60 };
                 self.scan
                     .recheck
                     .insert(path.clone(), self.now.mono + Duration::from_secs(soon));

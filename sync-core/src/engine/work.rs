@@ -13,6 +13,7 @@ use super::{Active, BURST_WAIT, Engine, Output, expect::meta_of};
 use crate::{
     disk::{Action, DiskKind, Expect, Source},
     entry::Kind,
+    fetch::TempJob,
     index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want},
     manifest::ContentRoot,
     path::RelPath,
@@ -84,7 +85,7 @@ impl<I: Index> Engine<I> {
                 self.work.waiting.remove(&content);
                 self.fetcher.forget(content);
                 if content.height > 0 {
-                    self.out.push_back(Output::DropTemp { content });
+                    self.out.push_back(Output::Temp(TempJob::Drop { content }));
                 }
             }
         }
@@ -162,7 +163,7 @@ impl<I: Index> Engine<I> {
             .is_some_and(|s| s.next != Duration::MAX);
         if waits
             || self.work.active.contains_key(&path)
-            || self.work.stale.contains(&path)
+            || self.is_unknown(&path)
             || self.is_rename_source(&path)
         {
             return Ok(());
@@ -181,6 +182,13 @@ impl<I: Index> Engine<I> {
             Need::Content => self.plan_content(path, entry, record),
             Need::Removal => self.plan_removal(path, entry, record),
         }
+    }
+
+    /// Whether a scan is to say first what stands at `path`, or at a directory above it.
+    fn is_unknown(&self, path: &RelPath) -> bool {
+        let stale = &self.work.stale;
+        !stale.is_empty()
+            && (stale.contains(path) || path.ancestors().any(|dir| stale.contains(&dir)))
     }
 
     fn is_rename_source(&self, path: &RelPath) -> bool {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::chunks::{Chunks, Written};
 use super::content::{Holder, Key, Pages, Stage};
-use super::{FetchError, FetchOutput, Fetcher, Item, MAX_ACTIVE, MAX_CHUNKS, Part};
+use super::{FetchError, FetchOutput, Fetcher, Item, MAX_ACTIVE, MAX_CHUNKS, Part, TempJob};
 use crate::chunk::ContentHash;
 use crate::manifest::{ContentRoot, ManifestReader};
 
@@ -192,11 +192,11 @@ impl Fetcher {
         content.stage = Stage::Chunks(Box::new(chunks));
         let (content, size) = (content.root, content.size);
         self.apply_raw(key);
-        self.outputs.push_back(FetchOutput::CheckTemp {
+        self.outputs.push_back(FetchOutput::Temp(TempJob::Check {
             content,
             size,
             chunks: list,
-        });
+        }));
     }
 
     fn chunks_of(&mut self, content: ContentRoot) -> Option<(Key, &mut Chunks)> {
@@ -207,7 +207,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes the answer to [`FetchOutput::CheckTemp`]: for each chunk whether it is good; a shorter list means that
+    /// Takes the answer to [`TempJob::Check`]: for each chunk whether it is good; a shorter list means that
     /// the rest isn't.
     pub fn handle_temp_checked(&mut self, content: ContentRoot, have: Vec<bool>) {
         let now = self.now;
@@ -220,7 +220,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes the answer to [`FetchOutput::CopyLocal`]: for each chunk whether it was copied.
+    /// Takes the answer to [`TempJob::CopyLocal`]: for each chunk whether it was copied.
     pub fn handle_local(&mut self, content: ContentRoot, results: Vec<(u32, bool)>) {
         let now = self.now;
         let Some((key, chunks)) = self.chunks_of(content) else {
@@ -248,11 +248,12 @@ impl Fetcher {
         let batch = chunks.local_batch();
         if !batch.is_empty() {
             let (content, size) = (content.root, content.size);
-            self.outputs.push_back(FetchOutput::CopyLocal {
-                content,
-                size,
-                chunks: batch,
-            });
+            self.outputs
+                .push_back(FetchOutput::Temp(TempJob::CopyLocal {
+                    content,
+                    size,
+                    chunks: batch,
+                }));
         }
         self.wake_all();
     }
@@ -331,14 +332,15 @@ impl Fetcher {
             return;
         };
         let hash = chunks.chunk(unit).hash;
+        let write = |index: &u32| TempJob::Write {
+            content: content.root,
+            size: content.size,
+            offset: chunks.offset(*index),
+            index: *index,
+            hash,
+            bytes: bytes.clone(),
+        };
         self.outputs
-            .extend(places.iter().map(|index| FetchOutput::Write {
-                content: content.root,
-                size: content.size,
-                offset: chunks.offset(*index),
-                index: *index,
-                hash,
-                bytes: bytes.clone(),
-            }));
+            .extend(places.iter().map(write).map(FetchOutput::Temp));
     }
 }

@@ -13,8 +13,8 @@
 //! A *small* content (height 0) is one object, checked here and handed over by [`FetchOutput::SmallDone`]. A *big* one
 //! waits until it is among the [`MAX_ACTIVE`] first that somebody holds. Then its pages are looked up locally
 //! ([`FetchOutput::NeedPages`]) or fetched; then the disk says which chunks a left-over partial file has
-//! ([`FetchOutput::CheckTemp`]) and which it could copy from other files ([`FetchOutput::CopyLocal`]); the rest is
-//! fetched and written ([`FetchOutput::Write`]), and at the end comes [`FetchOutput::BigDone`]. A big content that
+//! ([`TempJob::Check`]) and which it could copy from other files ([`TempJob::CopyLocal`]); the rest is
+//! fetched and written ([`TempJob::Write`]), and at the end comes [`FetchOutput::BigDone`]. A big content that
 //! stands still while others wait gives its place away and starts anew later, with what the partial file has by then.
 //!
 //! Whoever calls must answer each of these questions. A disk that is full or broken isn't a peer's fault: forget the
@@ -76,40 +76,8 @@ pub enum FetchOutput {
     Cancel(SessionId, Vec<u32>),
     /// Look these pages up locally; answered by [`Fetcher::supply_page`].
     NeedPages(Vec<ContentHash>),
-    /// Say which chunks a left-over partial file has; answered by [`Fetcher::handle_temp_checked`].
-    CheckTemp {
-        /// The content.
-        content: ContentRoot,
-        /// Its size in bytes.
-        size: u64,
-        /// All of its chunks.
-        chunks: Arc<[ChunkRef]>,
-    },
-    /// Copy these chunks from other local files into the partial file where possible; answered by
-    /// [`Fetcher::handle_local`] for every one of them.
-    CopyLocal {
-        /// The content.
-        content: ContentRoot,
-        /// Its size in bytes.
-        size: u64,
-        /// Number, offset and name of each chunk.
-        chunks: Vec<(u32, u64, ChunkRef)>,
-    },
-    /// Check the BLAKE3 hash and write a chunk into the partial file; answered by [`Fetcher::handle_written`].
-    Write {
-        /// The content.
-        content: ContentRoot,
-        /// Its size in bytes.
-        size: u64,
-        /// Where the chunk goes.
-        offset: u64,
-        /// Its number.
-        index: u32,
-        /// The hash to check.
-        hash: ContentHash,
-        /// The bytes, of the right length.
-        bytes: Bytes,
-    },
+    /// Work on the content's partial file.
+    Temp(TempJob),
     /// A small content is here and has been checked.
     SmallDone {
         /// The content.
@@ -143,6 +111,51 @@ pub enum FetchOutput {
     Announce(SessionId, Have),
     /// End the session and refuse the peer for an hour: it sent bad objects. It is removed already.
     Drop(SessionId),
+}
+
+/// Work on the partial file of a big content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TempJob {
+    /// Say which chunks a left-over partial file has; answered by [`Fetcher::handle_temp_checked`].
+    Check {
+        /// The content.
+        content: ContentRoot,
+        /// Its size in bytes.
+        size: u64,
+        /// All of its chunks.
+        chunks: Arc<[ChunkRef]>,
+    },
+    /// Copy these chunks from other local files into the partial file where possible; answered by
+    /// [`Fetcher::handle_local`] for every one of them.
+    CopyLocal {
+        /// The content.
+        content: ContentRoot,
+        /// Its size in bytes.
+        size: u64,
+        /// Number, offset and name of each chunk.
+        chunks: Vec<(u32, u64, ChunkRef)>,
+    },
+    /// Check the BLAKE3 hash and write a chunk into the partial file; answered by [`Fetcher::handle_written`].
+    Write {
+        /// The content.
+        content: ContentRoot,
+        /// Its size in bytes.
+        size: u64,
+        /// Where the chunk goes.
+        offset: u64,
+        /// Its number.
+        index: u32,
+        /// The hash to check.
+        hash: ContentHash,
+        /// The bytes, of the right length.
+        bytes: Bytes,
+    },
+    /// Remove the partial file: nobody wants the content any more. Said by the caller of the fetcher, which
+    /// [forgets](Fetcher::forget) it; not answered.
+    Drop {
+        /// The content.
+        content: ContentRoot,
+    },
 }
 
 /// Why a content can't be had.

@@ -29,7 +29,7 @@ struct State {
     by_seq: BTreeMap<u64, RelPath>,
     needs: BTreeSet<(Need, RelPath)>,
     by_content: BTreeSet<(ContentRoot, RelPath)>,
-    chunks: BTreeMap<ContentHash, ChunkPlace>,
+    chunks: BTreeMap<ContentHash, Vec<ChunkPlace>>,
     pages: BTreeMap<ContentHash, Bytes>,
     facts: BTreeMap<Vec<u8>, Vec<u8>>,
     totals: Totals,
@@ -157,8 +157,15 @@ impl Index for MemIndex {
         Ok(all.take(limit).map(|(_, p)| p.clone()).collect())
     }
 
-    fn chunk_place(&self, chunk: &ContentHash) -> IndexResult<Option<ChunkPlace>> {
-        Ok(self.lock().now.chunks.get(chunk).copied())
+    fn chunk_places(
+        &self,
+        chunk: &ContentHash,
+        f: &mut dyn FnMut(ChunkPlace) -> bool,
+    ) -> IndexResult<()> {
+        let shared = self.lock();
+        let places = shared.now.chunks.get(chunk).into_iter().flatten().rev();
+        let _ = places.copied().all(f);
+        Ok(())
     }
 
     fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
@@ -193,7 +200,9 @@ impl Index for MemIndex {
                     offset,
                     len: chunk.len,
                 };
-                state.chunks.insert(chunk.hash, place);
+                let places = state.chunks.entry(chunk.hash).or_default();
+                places.retain(|p| p.content != put.content);
+                places.push(place);
                 offset += u64::from(chunk.len);
             }
         }

@@ -207,8 +207,14 @@ pub trait Index {
     -> IndexResult<Vec<RelPath>>;
     /// Up to `limit` paths whose file on disk has this content.
     fn with_content(&self, content: &ContentRoot, limit: usize) -> IndexResult<Vec<RelPath>>;
-    /// Where a chunk of a file with a manifest lies. May be out of date: the bytes must be verified.
-    fn chunk_place(&self, chunk: &ContentHash) -> IndexResult<Option<ChunkPlace>>;
+    /// Hands the places where a chunk of a file with a manifest lies, or lay, to `f` until it says `false`: at
+    /// most one in each content, those that were stored last first as a rule. The bytes must be verified.
+    /// `f` must not ask the index anything.
+    fn chunk_places(
+        &self,
+        chunk: &ContentHash,
+        f: &mut dyn FnMut(ChunkPlace) -> bool,
+    ) -> IndexResult<()>;
     /// A manifest page.
     fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>>;
     /// A small named value.

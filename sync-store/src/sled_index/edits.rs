@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use sync_core::{
+    chunk::ChunkParams,
     index::{IndexEntry, Totals},
     manifest::ContentRoot,
 };
@@ -19,6 +20,8 @@ pub(super) struct Edits {
     pub(super) contents: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) arrived: Vec<ContentRoot>,
     pub(super) stale: u64,
+    /// About how many places of chunks lie in contents that a path lost.
+    pub(super) dead_chunks: u64,
 }
 
 impl Edits {
@@ -30,6 +33,7 @@ impl Edits {
             contents: BTreeMap::new(),
             arrived: Vec::new(),
             stale: 0,
+            dead_chunks: 0,
         }
     }
 
@@ -61,9 +65,14 @@ impl Edits {
                 .extend(new_need.map(|need| (key(need), Some(Vec::new()))));
         }
 
+        let size = old.and_then(|e| e.stat).map_or(0, |stat| stat.size);
         let (old, new) = (old.and_then(|e| e.content), new.and_then(|e| e.content));
         if old != new {
             self.stale += u64::from(old.is_some());
+            if old.is_some_and(|content| content.height > 0) {
+                let longest = ChunkParams::for_size(size, 0).max();
+                self.dead_chunks += 4 * size / u64::from(longest) + 1;
+            }
             if let Some(content) = new {
                 self.contents
                     .insert([&short(&content.hash)[..], path].concat(), Vec::new());

@@ -1,8 +1,9 @@
 //! Manifest pages, and where chunks lie.
 //!
 //! Pages are numbered as they come and stored by number, so that they are written in order; two
-//! [`Runs`] lead from the hash of a page to its number, and from the hash of a chunk to its place. A page
-//! that several contents share is stored once.
+//! [`Runs`] lead from the hash of a page to its number, and from the hash of a chunk to its places. A page
+//! that several contents share is stored once; a chunk has a place in each of them, because any of the files may
+//! go first.
 //!
 //! Pages that no content needs any more are found by mark and sweep, a bounded step at a time: all
 //! contents of all entries are walked from the top, and what was not met is deleted. Pages stored after
@@ -25,6 +26,8 @@ use super::{
 };
 
 const FORMAT: u8 = 1;
+/// Places in contents that went, before a sweep is wanted: about 8 MB.
+const MAX_DEAD: u64 = 1 << 17;
 
 /// Pages and places.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Manifests {
     numbers: Runs,
     places: Runs,
     next_page: u64,
+    /// About how many places lie in contents that went since the last sweep.
+    dead: u64,
     sweep: Option<Sweep>,
 }
 
@@ -71,6 +76,7 @@ impl Manifests {
             numbers,
             places,
             next_page,
+            dead: 0,
             sweep: None,
         })
     }
@@ -81,13 +87,17 @@ impl Manifests {
     }
 
     /// Where the chunk with this hash lies, or lay.
-    pub(super) fn place(&self, db: &Db, hash: &ContentHash) -> IndexResult<Option<ChunkPlace>> {
-        let mut found = None;
-        self.places.find(db, &short(hash), |_, value| {
-            found = Some(decode_place(db, value)?);
-            Ok(false)
-        })?;
-        Ok(found)
+    pub(super) fn places(
+        &self,
+        db: &Db,
+        hash: &ContentHash,
+        f: &mut dyn FnMut(ChunkPlace) -> bool,
+    ) -> IndexResult<()> {
+        // Of a record in several runs the newest counts.
+        let mut seen = HashSet::new();
+        self.places.find(db, &short(hash), |content, value| {
+            Ok(!seen.insert(content.to_vec()) || f(decode_place(db, value)?))
+        })
     }
 
     /// Stores manifests.
@@ -130,7 +140,8 @@ impl Manifests {
                     offset,
                     len: chunk.len,
                 };
-                places.insert(short(&chunk.hash).to_vec(), encode_place(&place));
+                let key = [short(&chunk.hash), short(&put.content.hash)].concat();
+                places.insert(key, encode_place(&place));
                 offset += u64::from(chunk.len);
             }
         }
@@ -156,6 +167,16 @@ impl Manifests {
         if let Some(sweep) = self.sweep.as_mut().filter(|_| content.height > 0) {
             sweep.todo.push(content);
         }
+    }
+
+    /// Notes that a content with about so many chunks went from a path.
+    pub(super) fn add_dead(&mut self, chunks: u64) {
+        self.dead = self.dead.saturating_add(chunks);
+    }
+
+    /// Whether enough went to make a sweep worth while.
+    pub(super) fn wants_sweep(&self) -> bool {
+        self.sweep.is_none() && self.dead > MAX_DEAD
     }
 
     /// Begins a sweep of the pages that there are now.
@@ -221,7 +242,10 @@ impl Manifests {
                 }
             }
         }
-        if !step.done {
+        if step.done {
+            // Their pages are gone: from now on the places are known to be stale.
+            self.places.add_stale(std::mem::take(&mut self.dead));
+        } else {
             self.sweep = Some(sweep);
         }
         Ok(step)

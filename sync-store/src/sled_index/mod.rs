@@ -10,7 +10,7 @@
 //! | `n` | list of work, path key | nothing | packed |
 //! | `c` | content hash (8 bytes), path key | nothing | runs |
 //! | `g` | page hash (8 bytes), page number | nothing | runs |
-//! | `k` | chunk hash (8 bytes) | place | runs |
+//! | `k` | chunk hash (8 bytes), content hash (8 bytes) | place | runs |
 //! | `p` | page number | page hash, page | one item each |
 //! | `f` | name | fact | one item each |
 //! | `m` | name | format, totals, lists of runs, their filters | one item each |
@@ -151,6 +151,11 @@ impl SledIndex {
             facts: vec![(GENERATION.to_vec(), Some(value))],
             ..Batch::default()
         })
+    }
+
+    /// Whether so much has gone since the last sweep that one is worth while, before its time.
+    pub fn wants_sweep(&self) -> bool {
+        self.read().manifests.wants_sweep()
     }
 
     /// Begins a sweep, which deletes manifest pages that no file on disk needs: of those that are stored now,
@@ -333,8 +338,12 @@ impl Index for SledIndex {
         Ok(found.into_values().collect())
     }
 
-    fn chunk_place(&self, chunk: &ContentHash) -> IndexResult<Option<ChunkPlace>> {
-        self.read().manifests.place(&self.shared.db, chunk)
+    fn chunk_places(
+        &self,
+        chunk: &ContentHash,
+        f: &mut dyn FnMut(ChunkPlace) -> bool,
+    ) -> IndexResult<()> {
+        self.read().manifests.places(&self.shared.db, chunk, f)
     }
 
     fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
@@ -408,6 +417,7 @@ impl Index for SledIndex {
             .arrived
             .into_iter()
             .for_each(|content| state.manifests.spare(content));
+        state.manifests.add_dead(edits.dead_chunks);
         state.manifests.change(db, &mut stage, batch.manifests)?;
 
         for (name, value) in batch.facts {

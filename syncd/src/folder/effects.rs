@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     FolderActor, Stage, report,
-    workers::{ApplyJob, ScanJob, StoreJob, WriteJob},
+    workers::{ApplyJob, ScanJob, StoreJob},
 };
 use crate::{net::BanPeer, policy::Down};
 
@@ -113,46 +113,7 @@ impl FolderActor {
                 drop(workers.store.send(StoreJob::Reserve { counters, seqs }));
             }
             Output::NewReplica => drop(workers.store.send(StoreJob::NewReplica)),
-            Output::CheckTemp {
-                content,
-                size,
-                chunks,
-            } => {
-                drop(workers.write.send(WriteJob::Check {
-                    content,
-                    size,
-                    chunks,
-                }));
-            }
-            Output::CopyLocal {
-                content,
-                size,
-                chunks,
-            } => {
-                drop(workers.write.send(WriteJob::CopyLocal {
-                    content,
-                    size,
-                    chunks,
-                }));
-            }
-            Output::Write {
-                content,
-                size,
-                offset,
-                index,
-                hash,
-                bytes,
-            } => {
-                drop(workers.write.send(WriteJob::Write {
-                    content,
-                    size,
-                    offset,
-                    index,
-                    hash,
-                    bytes,
-                }));
-            }
-            Output::DropTemp { content } => drop(workers.write.send(WriteJob::Drop { content })),
+            Output::Temp(job) => drop(workers.write.send(job)),
             Output::Event(event) => self.tell(event),
             Output::IndexFailed(error) => {
                 let reason = match &error {

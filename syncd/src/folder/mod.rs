@@ -75,6 +75,8 @@ const PRUNE: Duration = Duration::from_secs(6 * 3600);
 const FIRST_SWEEP: Duration = Duration::from_secs(600);
 /// How often it is swept after that.
 const SWEEP: Duration = Duration::from_secs(24 * 3600);
+/// How often it is asked whether there is more to sweep than that.
+const LOOK_FOR_DIRT: Duration = Duration::from_secs(600);
 /// Reads for peers at once.
 const READERS: usize = 2;
 /// How long answers under way may hold the index when the folder is closed.
@@ -458,6 +460,13 @@ impl Actor for FolderActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(PRUNE, |actor, _| actor.prune());
         ctx.run_interval(SWEEP, |actor, _| actor.sweep());
+        ctx.run_interval(LOOK_FOR_DIRT, |actor, _| {
+            if let Stage::Open(open) = &actor.stage
+                && open.engine.index().wants_sweep()
+            {
+                actor.sweep();
+            }
+        });
         self.begin_opening(None, ctx);
     }
 

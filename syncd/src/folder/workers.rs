@@ -24,23 +24,21 @@ use std::{
 };
 
 use actix::{Addr, Message};
-use bytes::Bytes;
 use sync_core::{
-    chunk::ContentHash,
-    disk::{Action, Found, WriteTrouble},
+    disk::{Action, Found},
     engine::{Config, Input, ScanWhat},
+    fetch::TempJob,
     index::Index,
-    manifest::{ChunkRef, ContentRoot},
     path::RelPath,
 };
 use sync_store::{
     apply::{Applier, ApplyPolicy},
     archive::ArchivePolicy,
-    fs::{Marker, Place, RootDisk, RootState, check_root},
+    fs::{Marker, RootDisk, RootState, check_root},
     identity::FolderIdentity,
     scan::{ScanError, ScanEvent, ScanOptions, ScanProgress, Scanner},
     sled_index::SledIndex,
-    temps::{self, Temps},
+    temps::Temps,
 };
 use tracing::{debug, warn};
 
@@ -95,32 +93,6 @@ pub(super) enum ApplyJob {
     LookAtRoot,
 }
 
-/// Something to do for the write thread.
-#[derive(Debug)]
-pub(super) enum WriteJob {
-    Check {
-        content: ContentRoot,
-        size: u64,
-        chunks: Arc<[ChunkRef]>,
-    },
-    CopyLocal {
-        content: ContentRoot,
-        size: u64,
-        chunks: Vec<(u32, u64, ChunkRef)>,
-    },
-    Write {
-        content: ContentRoot,
-        size: u64,
-        offset: u64,
-        index: u32,
-        hash: ContentHash,
-        bytes: Bytes,
-    },
-    Drop {
-        content: ContentRoot,
-    },
-}
-
 /// Something to do for the store thread.
 #[derive(Debug)]
 pub(super) enum StoreJob {
@@ -145,7 +117,7 @@ pub(super) struct Parts {
 pub(super) struct Workers {
     pub(super) scan: Sender<ScanJob>,
     pub(super) apply: Sender<ApplyJob>,
-    pub(super) write: Sender<WriteJob>,
+    pub(super) write: Sender<TempJob>,
     pub(super) store: Sender<StoreJob>,
     pub(super) sweep: Sender<()>,
     pub(super) progress: Arc<ScanProgress>,
@@ -197,7 +169,9 @@ impl Workers {
         let (temps, index) = (Arc::clone(&parts.temps), parts.index.clone());
         threads.push(spawn("write", actor, move |to| {
             for job in writes {
-                write_job(&temps, &index, job, to);
+                if let Some(answer) = temps.work(job, &index) {
+                    input(to, answer);
+                }
             }
         })?);
         let index = parts.index.clone();
@@ -332,115 +306,6 @@ fn run_scans(
             },
         );
     }
-}
-
-fn write_job(temps: &Temps<RootDisk>, index: &SledIndex, job: WriteJob, to: &Addr<FolderActor>) {
-    match job {
-        WriteJob::Check {
-            content,
-            size,
-            chunks,
-        } => {
-            // Told before any of it is fetched.
-            if let Err(error) = temps.room(&content, size) {
-                let trouble = Some(trouble(&error));
-                let (index, ok) = (0, false);
-                input(
-                    to,
-                    Input::Written {
-                        content,
-                        index,
-                        ok,
-                        trouble,
-                    },
-                );
-                return;
-            }
-            let have = temps
-                .check(&content, size, &chunks)
-                .unwrap_or_else(|error| {
-                    debug!(%error, "a temporary can't be checked");
-                    vec![false; chunks.len()]
-                });
-            input(to, Input::TempChecked { content, have });
-        }
-        WriteJob::CopyLocal {
-            content,
-            size,
-            chunks,
-        } => {
-            let results = chunks
-                .iter()
-                .map(|(number, offset, chunk)| {
-                    (
-                        *number,
-                        copy_local(temps, index, &content, size, *offset, chunk).unwrap_or(false),
-                    )
-                })
-                .collect();
-            input(to, Input::CopiedLocal { content, results });
-        }
-        WriteJob::Write {
-            content,
-            size,
-            offset,
-            index,
-            hash,
-            bytes,
-        } => {
-            let (ok, trouble) = match temps.write_chunk(&content, size, offset, &hash, &bytes) {
-                Ok(ok) => (ok, None),
-                Err(e) => (false, Some(trouble(&e))),
-            };
-            input(
-                to,
-                Input::Written {
-                    content,
-                    index,
-                    ok,
-                    trouble,
-                },
-            );
-        }
-        WriteJob::Drop { content } => {
-            if let Err(error) = temps.discard(&content) {
-                debug!(%error, "a temporary stays until it is a week old");
-            }
-        }
-    }
-}
-
-/// What keeps a chunk from being written.
-fn trouble(error: &io::Error) -> WriteTrouble {
-    match error.kind() {
-        // The temporaries say all there is to say.
-        io::ErrorKind::StorageFull if error.raw_os_error().is_none() => {
-            WriteTrouble::Full(error.to_string())
-        }
-        _ => temps::trouble(error),
-    }
-}
-
-/// Takes a chunk from any local file that holds it.
-fn copy_local(
-    temps: &Temps<RootDisk>,
-    index: &SledIndex,
-    content: &ContentRoot,
-    size: u64,
-    offset: u64,
-    chunk: &ChunkRef,
-) -> io::Result<bool> {
-    let unavailable = |e: sync_core::index::IndexError| io::Error::other(e.to_string());
-    let (source, from) = match index.chunk_place(&chunk.hash).map_err(unavailable)? {
-        Some(place) => (place.content, place.offset),
-        None => (ContentRoot::single(chunk.hash), 0),
-    };
-    for path in index.with_content(&source, 4).map_err(unavailable)? {
-        if temps.copy_chunk(content, size, offset, chunk, Place::User(&path), from)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn run_store(

@@ -8,7 +8,8 @@ use super::rig::Rig;
 use crate::{
     chunk::ContentHash,
     disk::{DiskKind, Found, ScanItem, WriteTrouble},
-    engine::{Input, Output, State},
+    engine::{Input, State},
+    fetch::TempJob,
     index::Index,
     manifest::{Manifest, manifest_of},
     message::{ObjectId, ObjectKind},
@@ -64,21 +65,21 @@ impl Rig {
     }
 
     /// Work on unfinished files: nothing is ever there already.
-    pub(super) fn use_temps(&mut self, n: usize, output: Output) {
-        let input = match output {
-            Output::CheckTemp {
+    pub(super) fn use_temps(&mut self, n: usize, job: TempJob) {
+        let input = match job {
+            TempJob::Check {
                 content, chunks, ..
             } => Input::TempChecked {
                 content,
                 have: vec![false; chunks.len()],
             },
-            Output::CopyLocal {
+            TempJob::CopyLocal {
                 content, chunks, ..
             } => Input::CopiedLocal {
                 content,
                 results: chunks.iter().map(|(index, ..)| (*index, false)).collect(),
             },
-            Output::Write {
+            TempJob::Write {
                 content,
                 size,
                 offset,
@@ -101,7 +102,7 @@ impl Rig {
                     trouble,
                 }
             }
-            other => panic!("{other:?} is no work on unfinished files"),
+            TempJob::Drop { .. } => return,
         };
         self.queue.push_back((n, input));
     }

@@ -331,10 +331,8 @@ impl Rig {
                     self.queue.push_back(done);
                 }
             }
-            output @ (Output::CheckTemp { .. }
-            | Output::CopyLocal { .. }
-            | Output::Write { .. }) => self.use_temps(n, output),
-            Output::Event(_) | Output::StopServing { .. } | Output::DropTemp { .. } => {}
+            Output::Temp(job) => self.use_temps(n, job),
+            Output::Event(_) | Output::StopServing { .. } => {}
             other => panic!("unexpected output {other:?}"),
         }
     }

@@ -23,12 +23,12 @@ pub(super) fn begin(f: &mut Fetcher, manifest: &Manifest, now: Duration) -> Vec<
                         f.supply_page(*hash, page.map(|page| page.bytes.clone()));
                     }
                 }
-                FetchOutput::CheckTemp { content, .. } => {
+                FetchOutput::Temp(TempJob::Check { content, .. }) => {
                     f.handle_temp_checked(*content, Vec::new());
                 }
-                FetchOutput::CopyLocal {
+                FetchOutput::Temp(TempJob::CopyLocal {
                     content, chunks, ..
-                } => {
+                }) => {
                     let none = chunks.iter().map(|(index, ..)| (*index, false)).collect();
                     f.handle_local(*content, none);
                 }
@@ -198,7 +198,7 @@ fn equal_chunks_are_asked_for_once() {
     let mut places: Vec<_> = outputs
         .iter()
         .filter_map(|output| match output {
-            FetchOutput::Write { index, offset, .. } => Some((*index, *offset)),
+            FetchOutput::Temp(TempJob::Write { index, offset, .. }) => Some((*index, *offset)),
             _ => None,
         })
         .collect();
@@ -225,7 +225,7 @@ fn what_is_here_already_is_not_asked_for() {
     let _ = drain(&mut f, MS);
     f.handle_temp_checked(manifest.root, vec![true, false]);
     let outputs = drain(&mut f, MS);
-    let [FetchOutput::CopyLocal { chunks, .. }] = &outputs[..] else {
+    let [FetchOutput::Temp(TempJob::CopyLocal { chunks, .. })] = &outputs[..] else {
         panic!("{outputs:?}")
     };
     assert_eq!(
@@ -329,7 +329,7 @@ fn a_chunk_refused_by_the_disk_is_fetched_elsewhere() {
     f.handle_object(s(1), sent[0].1.id, 0, Some(data(9, 16 << 10)), MS);
     assert!(matches!(
         drain(&mut f, MS).last(),
-        Some(FetchOutput::Write { index: 0, .. })
+        Some(FetchOutput::Temp(TempJob::Write { index: 0, .. }))
     ));
     f.handle_written(manifest.root, 0, false);
     f.handle_written(manifest.root, 0, false);

@@ -188,12 +188,12 @@ impl Sim {
     fn note(&mut self, output: &FetchOutput) {
         self.trace.update(&self.now.as_nanos().to_be_bytes());
         match output {
-            FetchOutput::Write {
+            FetchOutput::Temp(TempJob::Write {
                 content,
                 index,
                 hash,
                 ..
-            } => {
+            }) => {
                 self.trace
                     .update(format!("{content:?} {index} {hash:?}").as_bytes());
             }
@@ -268,28 +268,29 @@ impl Sim {
                     .into_iter()
                     .for_each(|hash| self.at(MS, Event::Page(hash)));
             }
-            FetchOutput::CheckTemp {
+            FetchOutput::Temp(TempJob::Check {
                 content, chunks, ..
-            } => {
+            }) => {
                 self.at(MS, Event::Temp(content, chunks.len() as u32));
             }
-            FetchOutput::CopyLocal {
+            FetchOutput::Temp(TempJob::CopyLocal {
                 content, chunks, ..
-            } => {
+            }) => {
                 let results = chunks
                     .iter()
                     .map(|(index, ..)| (*index, self.rng.percent(10)));
                 let results = results.collect();
                 self.at(2 * MS, Event::Local(content, results));
             }
-            FetchOutput::Write {
+            FetchOutput::Temp(TempJob::Drop { content }) => panic!("{content:?} is the engine's"),
+            FetchOutput::Temp(TempJob::Write {
                 content,
                 size,
                 offset,
                 index,
                 hash,
                 bytes,
-            } => {
+            }) => {
                 let manifest = &self.files[&content];
                 let chunk = manifest.chunks[index as usize];
                 let before = manifest.chunks.iter().take(index as usize);

@@ -161,3 +161,43 @@ fn what_comes_to_be_in_use_after_the_beginning_stays() {
     let idle = index.sweep_step(9, &[]).unwrap();
     assert!(idle.done && idle.removed == 0, "none was begun");
 }
+
+/// A large file that changes all the time leaves a place for each of its chunks behind with each change.
+#[test]
+fn places_in_contents_that_went_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path());
+    let mut swept = 0;
+    for version in 0..100_u32 {
+        let content = manifest(3000, 2900, version as u8);
+        // As long as a file of so many chunks is.
+        let entry = file(u64::from(version) + 1, 3000 << 16, content.root);
+        index
+            .commit(Batch {
+                entries: vec![(path("log"), Some(entry))],
+                manifests: vec![put(&content)],
+                ..Batch::default()
+            })
+            .unwrap();
+        if index.wants_sweep() {
+            swept += 1;
+            sweep(&index, &[]);
+        }
+    }
+    assert!(swept > 0);
+    // Each of a few commits takes a step of the merge that drops them.
+    for n in 0..200 {
+        set(&mut index, "small", 1000 + n, None);
+        let other = manifest(2, 0, 200);
+        set(&mut index, "small", 2000 + n, Some(&other));
+    }
+    let mut places = 0;
+    let first = ContentHash::chunk(&[&0_u32.to_le_bytes()[..], &[0]].concat());
+    index
+        .chunk_places(&first, &mut |_| {
+            places += 1;
+            true
+        })
+        .unwrap();
+    assert!(places < 60, "{places} places of one chunk");
+}

@@ -8,15 +8,15 @@
 //! tree, and never a file that an applier displaced.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use sync_core::{
     chunk::{ContentHash, MAX_CHUNK},
-    disk::{DiskKind, DiskStat, Outcome, WriteTrouble},
+    disk::{DiskKind, DiskStat},
     ids::base32_text,
     manifest::{ChunkRef, ContentRoot},
 };
@@ -26,12 +26,15 @@ use crate::{
     fs::{Disk, DiskFile, Place, TMP_DIR},
 };
 
+mod state;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use state::State;
+
 /// Names of temporaries of unfinished files begin with this.
 const PARTIAL: &str = "c-";
-/// Files kept open.
-const MAX_OPEN: usize = 64;
-/// Chunks of unfinished files that can be found by hash; more are written but not served.
-const MAX_MAPPED: usize = 1 << 18;
 /// Free space is asked for once per this many bytes.
 const BUDGET_STEP: u64 = 64 << 20;
 /// Unknown temporaries older than this are removed: seven days.
@@ -63,41 +66,13 @@ impl<D: Disk> fmt::Debug for Temps<D> {
     }
 }
 
-struct State<F> {
-    open: HashMap<ContentRoot, Open<F>>,
-    tick: u64,
-    /// Bytes that may be written before free space is looked at again.
-    budget: u64,
-    chunks: HashMap<ContentHash, PartialPlace>,
-    hashes: HashMap<ContentRoot, Vec<ContentHash>>,
-}
-
-struct Open<F> {
-    slot: Arc<Slot<F>>,
-    used: u64,
-}
-
-/// An open temporary. Writers hold `gone` for reading, so that whoever takes the file away waits for them
-/// and no late write can reach a file that is the user's by then.
-struct Slot<F> {
-    file: F,
-    gone: RwLock<bool>,
-}
-
 impl<D: Disk> Temps<D> {
     /// The temporaries on this disk. Writing stops while less than `min_free` bytes would be left free.
     pub fn new(disk: Arc<D>, min_free: u64) -> Self {
-        let state = State {
-            open: HashMap::new(),
-            tick: 0,
-            budget: 0,
-            chunks: HashMap::new(),
-            hashes: HashMap::new(),
-        };
         Self {
             disk,
             min_free,
-            state: Mutex::new(state),
+            state: Mutex::default(),
         }
     }
 
@@ -144,31 +119,6 @@ impl<D: Disk> Temps<D> {
             return Ok(false);
         }
         self.write_chunk(content, size, offset, &chunk.hash, &bytes.into())
-    }
-
-    /// Begins a temporary as a copy of a local file, sharing its blocks where the file system can, for an
-    /// edit that leaves most bytes where they were. [`check`](Self::check) tells which chunks are right.
-    /// `Ok(false)`: there is a temporary already, or it can't be had without copying or not at all.
-    pub fn seed_from(&self, content: &ContentRoot, from: Place<'_>) -> io::Result<bool> {
-        let name = name(content);
-        if self.lock().open.contains_key(content) || self.disk.stat(Place::Tmp(&name))?.is_some() {
-            return Ok(false);
-        }
-        let need = self.disk.stat(from)?.map_or(0, |s| s.size);
-        if need > self.disk.free_bytes()?.saturating_sub(self.min_free) {
-            return Ok(false);
-        }
-        match self.disk.clone_to_tmp(from, &name) {
-            Ok(_) => Ok(true),
-            Err(e) if trouble::stops_all(&e) => {
-                let _ = self.disk.unlink(Place::Tmp(&name));
-                Err(e)
-            }
-            Err(_) => {
-                let _ = self.disk.unlink(Place::Tmp(&name));
-                Ok(false)
-            }
-        }
     }
 
     /// Reads the temporary and says which chunks are there. Chunks found are known to
@@ -393,7 +343,12 @@ impl<D: Disk> Temps<D> {
         }
     }
 
-    fn open(&self, content: &ContentRoot, size: u64, len: u64) -> io::Result<Arc<Slot<D::File>>> {
+    fn open(
+        &self,
+        content: &ContentRoot,
+        size: u64,
+        len: u64,
+    ) -> io::Result<Arc<state::Slot<D::File>>> {
         let mut state = self.lock();
         if state.budget < len {
             let free = self.disk.free_bytes()?;
@@ -418,94 +373,6 @@ impl<D: Disk> Temps<D> {
     }
 }
 
-impl<F> State<F> {
-    fn slot(&mut self, content: &ContentRoot) -> Option<Arc<Slot<F>>> {
-        self.tick += 1;
-        let open = self.open.get_mut(content)?;
-        open.used = self.tick;
-        Some(Arc::clone(&open.slot))
-    }
-
-    fn insert(&mut self, content: &ContentRoot, file: F) -> Arc<Slot<F>> {
-        // A file that is being written stays: its writer's handle could not be waited for.
-        while self.open.len() >= MAX_OPEN {
-            let idle = self
-                .open
-                .iter()
-                .filter(|(_, o)| Arc::strong_count(&o.slot) == 1);
-            let Some(oldest) = idle.min_by_key(|(_, o)| o.used).map(|(c, _)| *c) else {
-                break;
-            };
-            self.open.remove(&oldest);
-        }
-        self.tick += 1;
-        let slot = Arc::new(Slot {
-            file,
-            gone: RwLock::new(false),
-        });
-        self.open.insert(
-            *content,
-            Open {
-                slot: Arc::clone(&slot),
-                used: self.tick,
-            },
-        );
-        slot
-    }
-
-    /// Forgets a content, after all writes to it have ended.
-    fn close(&mut self, content: &ContentRoot) {
-        if let Some(open) = self.open.remove(content) {
-            *open
-                .slot
-                .gone
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = true;
-        }
-        for hash in self.hashes.remove(content).unwrap_or_default() {
-            if self
-                .chunks
-                .get(&hash)
-                .is_some_and(|p| p.content == *content)
-            {
-                self.chunks.remove(&hash);
-            }
-        }
-    }
-
-    fn remember(&mut self, content: &ContentRoot, offset: u64, hash: &ContentHash, len: u32) {
-        if self.chunks.len() >= MAX_MAPPED {
-            return;
-        }
-        let place = PartialPlace {
-            content: *content,
-            offset,
-            len,
-        };
-        if self
-            .chunks
-            .insert(*hash, place)
-            .is_none_or(|old| old.content != *content)
-        {
-            self.hashes.entry(*content).or_default().push(*hash);
-        }
-    }
-}
-
-/// What an error of [`Temps::write_chunk`] means: whether the whole disk takes nothing more, or this file.
-pub fn trouble(error: &io::Error) -> WriteTrouble {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull, WriteZero};
-    let full = matches!(
-        error.kind(),
-        StorageFull | QuotaExceeded | WriteZero | ReadOnlyFilesystem
-    );
-    match trouble::full(error) {
-        Outcome::DiskFull { reason } if full => WriteTrouble::Full(reason),
-        Outcome::DiskFull { reason } if trouble::stops_all(error) => WriteTrouble::Failed(reason),
-        _ => WriteTrouble::Failed(format!("its bytes can't be written to .sync/tmp: {error}")),
-    }
-}
-
 /// The name of a content's temporary: short, whatever the file is called.
 pub(crate) fn name(content: &ContentRoot) -> String {
     let hash = base32_text(&content.hash.as_bytes()[..20]).to_lowercase();
@@ -521,7 +388,3 @@ fn is_there<F: DiskFile>(file: &F, at: u64, chunk: &ChunkRef, end: u64, buf: &mu
     let got = verify::read_full(file, buf, at);
     got.is_ok_and(|n| n == buf.len()) && ContentHash::chunk(buf) == chunk.hash
 }
-
-#[cfg(test)]
-#[path = "temps_tests.rs"]
-mod tests;
