@@ -53,8 +53,14 @@ pub fn same_stat(a: &DiskStat, b: &DiskStat) -> bool {
     }
 }
 
-/// Whether `b` is what an action that expects `a` may replace: as [`same_stat`], but the change time
-/// is left out, because linking and renaming move it without touching content.
+/// Whether `b` is what an action that expects `a` may touch: as [`same_stat`], and a stat without a change time
+/// tells too little. An edit may keep size and modification time; it never keeps the change time.
+pub fn untouched(a: &DiskStat, b: &DiskStat) -> bool {
+    (a.kind == DiskKind::Dir || a.ctime_ns != 0) && same_stat(a, b)
+}
+
+/// Whether `b` is `a` after we moved it: as [`same_stat`], but the change time is left out, because renaming
+/// moves it without touching content.
 pub fn replaceable(a: &DiskStat, b: &DiskStat) -> bool {
     same_stat(
         &DiskStat { ctime_ns: 0, ..*a },

@@ -307,7 +307,9 @@ fn stored_path(path: &RelPath, millis: i64, room: usize, flat: bool) -> Option<R
     let name = path.name();
     let (stem, ext) = split_extension(name);
     let room = room - suffix.len();
-    let (stem, ext) = if ext.len() > room / 2 {
+    // Our mark must be the last one in the name.
+    let marked = ext.windows(MARK.len()).any(|w| w == MARK.as_bytes());
+    let (stem, ext) = if marked || ext.len() > room / 2 {
         (name, &b""[..])
     } else {
         (stem, ext)
@@ -333,7 +335,13 @@ fn original(stored: &RelPath) -> Option<(RelPath, i64)> {
     let mut time = time.splitn(4, '-').map(|n| n.parse::<i64>().ok());
     let (y, m, d) = (date.next()??, date.next()??, date.next()??);
     let (h, min, s, ms) = (time.next()??, time.next()??, time.next()??, time.next()??);
-    let in_range = (1..=12).contains(&m) && (1..=31).contains(&d) && h < 24 && min < 60 && s < 60;
+    let in_range = (0..=9999).contains(&y)
+        && (0..1_000).contains(&ms)
+        && (1..=12).contains(&m)
+        && (1..=31).contains(&d)
+        && (0..24).contains(&h)
+        && (0..60).contains(&min)
+        && (0..60).contains(&s);
     if !in_range {
         return None;
     }

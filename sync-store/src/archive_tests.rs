@@ -177,3 +177,33 @@ proptest! {
         prop_assert_eq!(original(&stored), Some((original_path, millis * 1_000_000)));
     }
 }
+
+/// A name that looks as if it had been archived long ago doesn't shorten the time it is kept.
+#[test]
+fn a_mark_in_a_name_is_not_taken_for_ours() {
+    let disk = disk();
+    let archive = Archive::new(Arc::clone(&disk));
+    let names = [
+        "f.x (archived 2020-01-01 00-00-00-000)",
+        "f (archived 2020-01-01 00-00-00-000)",
+        "f (archived 2020-01-01 00-00-00-000).x",
+        "f.x (archived 99999999999999999-1-1 1-1-1-1)",
+    ];
+    for name in names {
+        put(&archive, name, b"kept", NOW);
+    }
+    let items = archive.list(None, 10).unwrap();
+    assert_eq!(items.len(), names.len());
+    for item in items {
+        assert_eq!(item.archived_ns, NOW, "{item:?}");
+        assert!(
+            names.contains(&item.original.display().to_string().as_str()),
+            "{item:?}"
+        );
+    }
+    let policy = ArchivePolicy {
+        days: 30,
+        ..ArchivePolicy::default()
+    };
+    assert_eq!(archive.prune(policy, NOW + DAY).unwrap().files, 0);
+}

@@ -16,6 +16,8 @@ use crate::{
 
 /// Paths in one scan of dirty paths; with more, everything is looked at.
 const MAX_DIRTY: usize = 20_000;
+/// How often in a row the disk may contradict the index at a path before the path has to wait.
+const PATIENCE: u32 = 3;
 
 impl<I: Index> Engine<I> {
     pub(super) fn applied(&mut self, group: u64, outcomes: Vec<Outcome>) -> IndexResult<()> {
@@ -51,6 +53,12 @@ impl<I: Index> Engine<I> {
         match outcome {
             Outcome::Done { stat, copies } => self.done(path, active, stat, copies),
             Outcome::Stale => {
+                let count = self.work.contradicted.entry(path.clone()).or_default();
+                *count += 1;
+                if *count >= PATIENCE {
+                    let reason = "what stands there isn't what was expected, time and again; it is looked at anew";
+                    self.stick(&path, reason.into());
+                }
                 // A missing directory above shows as a stale path too.
                 if let Some(parent) = path.parent() {
                     self.scan.dirty.insert(parent);
@@ -105,6 +113,7 @@ impl<I: Index> Engine<I> {
         } = active;
         self.stuck.remove(&path);
         self.work.no_local.remove(&path);
+        self.work.contradicted.remove(&path);
         self.no_doubt(&path)?;
         let old = self.entry(&path)?;
         let former = self.open_held(old.as_ref())?;

@@ -104,7 +104,14 @@ impl<I: Index> Engine<I> {
                 }
                 Ok(())
             }
-            Found::Special => Ok(()),
+            Found::Special => {
+                if self.entry(&path)?.is_some_and(|e| e.want.is_some()) {
+                    let reason =
+                        "a socket, a FIFO or a device stands there; it comes when that is gone";
+                    self.stick(&path, reason.into());
+                }
+                Ok(())
+            }
             Found::Unreadable { reason } => {
                 // What stands there is unknown: nothing may be done to it, or said about it.
                 self.work.stale.insert(path.clone());
@@ -120,14 +127,12 @@ impl<I: Index> Engine<I> {
                 Ok(())
             }
             Found::Busy => {
-                self.scan
-                    .recheck
-                    .insert(path.clone(), self.now.mono + Duration::from_secs(1));
-                self.stick_as(
-                    &path,
-                    "goes on changing while it is read; it is synced when it rests".into(),
-                    false,
-                );
+                let reason = "goes on changing while it is read; it is synced when it rests";
+                self.stick_as(&path, reason.into(), false);
+                // Each look may read all of it: they become rarer.
+                let pause = self.stuck.get(&path).map_or(Duration::ZERO, |s| s.next);
+                let soon = pause.min(self.now.mono + Duration::from_secs(60));
+                self.scan.recheck.insert(path, soon);
                 Ok(())
             }
         }

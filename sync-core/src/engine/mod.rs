@@ -173,6 +173,8 @@ struct Work {
     /// Paths that the disk contradicted: not planned again until they were looked at.
     stale: BTreeSet<RelPath>,
     placed: placed::Placed,
+    /// How often in a row the disk contradicted the index at a path.
+    contradicted: BTreeMap<RelPath, u32>,
     /// Paths whose local source turned out wrong.
     no_local: BTreeSet<RelPath>,
     cursor: work::Cursor,

@@ -1,16 +1,21 @@
 //! What a peer says, and what its records mean here.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, Output, exchange::Peer, work::want_for};
 use crate::{
     disk::DiskKind,
     entry::{Entry, Kind, MODE_MASK},
     ids::SessionId,
     index::{Index, IndexEntry, IndexResult, flag},
-    message::{Announce, Have, Message},
+    message::{Announce, Have, MAX_MESSAGE, Message},
     reconcile::{Verdict, reconcile},
     record::{RawRecord, Record, RecordError},
     version::Causality,
 };
+
+/// Bytes that say which chunks are here, in one answer.
+const MAX_BITS: usize = MAX_MESSAGE / 2;
 
 impl<I: Index> Engine<I> {
     pub(super) fn message(&mut self, session: SessionId, message: Message) -> IndexResult<()> {
@@ -158,6 +163,7 @@ impl<I: Index> Engine<I> {
                 self.superseded(&path, superseded.as_ref())?;
                 self.drop_work(&path);
                 self.work.no_local.remove(&path);
+                self.work.contradicted.remove(&path);
                 self.stuck.remove(&path);
                 if stands_already(&entry, &record) && !doubt {
                     self.no_doubt(&path)?;
@@ -191,24 +197,22 @@ impl<I: Index> Engine<I> {
         session: SessionId,
         contents: Vec<crate::manifest::ContentRoot>,
     ) -> IndexResult<()> {
-        let mut answer = Vec::with_capacity(contents.len());
-        for content in contents {
-            let have = if !self.index.with_content(&content, 1)?.is_empty() {
-                Have {
-                    content,
-                    whole: true,
-                    first: 0,
-                    bits: Vec::new(),
-                }
-            } else {
-                let part = self.fetcher.handle_who_has(session, content);
-                part.unwrap_or(Have {
-                    content,
-                    whole: false,
-                    first: 0,
-                    bits: Vec::new(),
-                })
+        let mut answer = Vec::new();
+        let mut room = MAX_BITS;
+        // Each once, however often it is asked.
+        for content in contents.into_iter().collect::<BTreeSet<_>>() {
+            let whole = !self.index.with_content(&content, 1)?.is_empty();
+            let part = match whole || room == 0 {
+                true => None,
+                false => self.fetcher.handle_who_has(session, content),
             };
+            let have = part.unwrap_or(Have {
+                content,
+                whole,
+                first: 0,
+                bits: Vec::new(),
+            });
+            room = room.saturating_sub(have.bits.len());
             answer.push(have);
         }
         self.send(session, Message::Have(answer));

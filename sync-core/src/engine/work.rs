@@ -11,10 +11,10 @@ use std::{
 
 use super::{Active, BURST_WAIT, Engine, Output, expect::meta_of};
 use crate::{
-    disk::{Action, DiskKind, Expect, Source},
+    disk::{Action, DiskKind, DiskStat, Expect, Source},
     entry::Kind,
     fetch::TempJob,
-    index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want},
+    index::{Index, IndexEntry, IndexResult, Need, PeerTag, Want, flag},
     manifest::ContentRoot,
     path::RelPath,
     record::Record,
@@ -56,6 +56,14 @@ pub(super) fn want_for(record: &Record, holders: Vec<PeerTag>) -> Want {
         bytes: record.entry.size,
         holders,
     }
+}
+
+/// Whether an edit a moment after the last look might show in no time stamp, because the file system keeps
+/// whole seconds only. It is looked at again soon.
+fn is_blurred(entry: &IndexEntry) -> bool {
+    let whole = |ns: i64| ns.rem_euclid(1_000_000_000) == 0;
+    let coarse = |stat: DiskStat| whole(stat.mtime_ns) && whole(stat.ctime_ns);
+    entry.flags & flag::RACY != 0 && entry.stat.is_some_and(coarse)
 }
 
 impl<I: Index> Engine<I> {
@@ -172,6 +180,10 @@ impl<I: Index> Engine<I> {
             return Ok(());
         };
         if entry.need() != Some(need) {
+            return Ok(());
+        }
+        if is_blurred(&entry) {
+            self.work.dirty = true;
             return Ok(());
         }
         let Some(record) = self.open_want(Some(&entry))? else {
@@ -356,7 +368,7 @@ impl<I: Index> Engine<I> {
             let Some(entry) = self.entry(&source)? else {
                 continue;
             };
-            if entry.content != Some(*content) || self.in_group(&source) {
+            if entry.content != Some(*content) || self.in_group(&source) || is_blurred(&entry) {
                 continue;
             }
             if entry.need() == Some(Need::Removal) {

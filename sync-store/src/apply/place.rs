@@ -7,7 +7,7 @@ use std::{io, sync::atomic::Ordering};
 
 use sync_core::{
     disk::{Action, DiskKind, DiskStat, Expect, Meta, Outcome},
-    observe::replaceable,
+    observe::{replaceable, untouched},
     path::RelPath,
 };
 
@@ -88,7 +88,7 @@ impl<D: Disk> Applier<D> {
         if !self
             .disk
             .stat(Place::User(path))?
-            .is_some_and(|now| replaceable(known, &now))
+            .is_some_and(|now| untouched(known, &now))
         {
             return Ok(Outcome::Stale);
         }
@@ -214,7 +214,7 @@ impl<D: Disk> Applier<D> {
                 if !self
                     .disk
                     .stat(Place::User(path))?
-                    .is_some_and(|now| replaceable(known, &now))
+                    .is_some_and(|now| untouched(known, &now))
                 {
                     return Ok(Outcome::Stale);
                 }
@@ -281,7 +281,7 @@ impl<D: Disk> Applier<D> {
         let (Expect::Stat(known), Some(now)) = (expect, self.disk.stat(Place::User(path))?) else {
             return Ok(Outcome::Stale);
         };
-        if !replaceable(known, &now) {
+        if !untouched(known, &now) {
             return Ok(Outcome::Stale);
         }
         let stat = self.give_meta(path, &now, meta, run)?;
@@ -305,7 +305,7 @@ impl<D: Disk> Applier<D> {
         if !self
             .disk
             .stat(Place::User(from))?
-            .is_some_and(|now| replaceable(known, &now))
+            .is_some_and(|now| untouched(known, &now))
         {
             return Ok(Outcome::Stale);
         }
@@ -358,7 +358,7 @@ impl<D: Disk> Applier<D> {
                 run.touch(path);
             }
             None => return Ok(Outcome::Stale),
-            Some(_) if !replaceable(known, &now) => return Ok(Outcome::Stale),
+            Some(_) if !untouched(known, &now) => return Ok(Outcome::Stale),
             Some(swap) => {
                 let aside = swap.aside();
                 self.disk

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use sync_core::{
     disk::{Action, DiskKind, DiskStat, Displaced, Expect, Meta, Outcome, Source},
     manifest::ContentRoot,
-    observe::replaceable,
+    observe::untouched,
     path::RelPath,
 };
 
@@ -222,7 +222,7 @@ impl<D: Disk> Applier<D> {
     fn is_stale(&self, path: &RelPath, expect: &Expect) -> Option<Outcome> {
         match (self.disk.stat(Place::User(path)), expect) {
             (Ok(None), Expect::Absent) => None,
-            (Ok(Some(now)), Expect::Stat(known)) if replaceable(known, &now) => None,
+            (Ok(Some(now)), Expect::Stat(known)) if untouched(known, &now) => None,
             (Ok(_), _) => Some(Outcome::Stale),
             (Err(e), _) => Some(trouble::outcome(&e, path)),
         }

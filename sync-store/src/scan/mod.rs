@@ -150,8 +150,6 @@ pub struct ScanOptions {
     pub threads: usize,
     /// Paths to leave alone: they are neither told nor told to be missing.
     pub ignored: Option<Arc<Ignored>>,
-    /// Takes directories as they are though their device number changed, because the user said so.
-    pub accept_devices: bool,
 }
 
 impl ScanOptions {
@@ -162,7 +160,6 @@ impl ScanOptions {
             seed,
             threads,
             ignored: None,
-            accept_devices: false,
         }
     }
 

@@ -19,7 +19,10 @@ use super::{
 use crate::fs::{Disk, DiskDir, Names, Place, RootPresence};
 
 /// Why a directory on another device than before is left alone.
-const OTHER_DEVICE: &str = "it lies on another device than before: a disk may be missing";
+const OTHER_DEVICE: &str = "it lies on another device than before and most of its files are missing: mount the disk \
+                            that belongs there, or remove the directory if it is to be deleted everywhere";
+/// Children of a directory that are asked whether it is the one it was.
+const WITNESSES: u32 = 64;
 
 /// An open directory of the walk.
 struct Frame<T> {
@@ -158,7 +161,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 .and_then(|e| e.stat)
                 .filter(|s| s.kind == DiskKind::Dir);
             if stat.kind == DiskKind::Dir
-                && !self.device_fits(&at, &stat, known, parent_dev, parent_known)
+                && !self.device_fits(&at, &stat, known, parent_dev, parent_known)?
             {
                 self.unreadable(&at, OTHER_DEVICE.into());
                 return Ok(at);
@@ -262,7 +265,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 .and_then(|e| e.stat)
                 .filter(|s| s.kind == DiskKind::Dir);
             let (parent_dev, parent_known) = (frame.dev, frame.known_dev);
-            if !self.device_fits(&path, &stat, known, parent_dev, parent_known) {
+            if !self.device_fits(&path, &stat, known, parent_dev, parent_known)? {
                 self.unreadable(&path, OTHER_DEVICE.into());
                 cursor.skip_below(&path)?;
                 continue;
@@ -342,8 +345,9 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
 
     /// Whether a directory is on the device it was on, as far as can be told.
     ///
-    /// Device numbers may change when a machine starts anew. So a directory that lies on its parent's device
-    /// is trusted if it did so before, or if it isn't empty as a mount point without its disk is.
+    /// Device numbers may change when a machine starts anew. So a directory is trusted if it lies on its
+    /// parent's device as it did before, or if it shows what the index has in it: a mount point without its
+    /// disk doesn't, even if somebody wrote into it meanwhile.
     fn device_fits(
         &self,
         path: &RelPath,
@@ -351,22 +355,30 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         known: Option<DiskStat>,
         parent_dev: u64,
         parent_known: Option<u64>,
-    ) -> bool {
-        let Some(known) = known else { return true };
-        if known.dev == stat.dev || self.scanner.options.accept_devices {
-            return true;
+    ) -> Result<bool, ScanError> {
+        let Some(known) = known else { return Ok(true) };
+        if known.dev == stat.dev || (stat.dev == parent_dev && parent_known == Some(known.dev)) {
+            return Ok(true);
         }
-        if stat.dev != parent_dev {
-            return false;
+        let (mut there, mut gone) = (0, 0);
+        let mut cursor = Cursor::new(&self.scanner.index, Some(path.clone()));
+        while there + gone < WITNESSES
+            && let Some((child, entry)) = cursor.next()?
+        {
+            let Some(known) = entry.stat else { continue };
+            cursor.skip_below(&child)?;
+            let now = self.disk().stat(Place::User(&child)).ok().flatten();
+            let same = |now: DiskStat| {
+                let file = (now.size, now.mtime_ns) == (known.size, known.mtime_ns);
+                now.kind == known.kind && (now.kind != DiskKind::File || file)
+            };
+            *(if now.is_some_and(same) {
+                &mut there
+            } else {
+                &mut gone
+            }) += 1;
         }
-        if parent_known == Some(known.dev) {
-            return true;
-        }
-        let names = self
-            .disk()
-            .open_dir(Place::User(path))
-            .and_then(|dir| dir.names());
-        names.is_ok_and(|names| !names.is_empty())
+        Ok(there >= gone)
     }
 
     pub(super) fn is_ignored(&self, path: &RelPath, kind: DiskKind) -> bool {

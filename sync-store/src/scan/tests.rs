@@ -132,6 +132,7 @@ fn a_vanished_device_deletes_nothing() {
     lab.disk.user_write("mnt/f", b"one").unwrap();
     lab.disk.user_write("mnt/sub/g", b"two").unwrap();
     lab.disk.user_set_device("mnt", 9).unwrap();
+    let mtime = lab.disk.user_stat("mnt/f").unwrap().mtime_ns;
     lab.scan();
     assert!(lab.scan().items.is_empty());
     // Taken out: the empty directory below shows.
@@ -145,15 +146,23 @@ fn a_vanished_device_deletes_nothing() {
         assert_eq!(told.paths(), ["mnt"]);
         assert!(matches!(told.found("mnt"), Found::Unreadable { .. }));
     }
-    // Another disk in its place.
+    // Somebody writes into the empty directory, or another disk takes the place.
     lab.disk.user_write("mnt/other", b"x").unwrap();
+    lab.disk.user_write("mnt/f", b"not it").unwrap();
+    for told in [lab.scan(), lab.scan_paths(&["mnt/f"])] {
+        assert_eq!(told.paths(), ["mnt"]);
+    }
     lab.disk.user_set_device("mnt", 10).unwrap();
     assert_eq!(lab.scan().paths(), ["mnt"]);
-    lab.options.accept_devices = true;
-    assert_eq!(
-        lab.scan().paths(),
-        ["mnt", "mnt/other", "mnt/f", "mnt/sub", "mnt/sub/g"]
-    );
+    // The right one, under another number and with an edit.
+    lab.disk.user_remove("mnt").unwrap();
+    lab.disk.user_write("mnt/f", b"one").unwrap();
+    lab.disk.user_set_mtime("mnt/f", mtime).unwrap();
+    lab.disk.user_write("mnt/sub/new", b"three").unwrap();
+    lab.disk.user_set_device("mnt", 11).unwrap();
+    let told = lab.scan();
+    assert_eq!(told.found("mnt/sub/g"), &Found::Absent);
+    assert!(matches!(told.found("mnt/sub/new"), Found::File { .. }));
     lab.check();
 }
 

@@ -188,3 +188,44 @@ proptest! {
         prop_assert!(left.is_empty(), "left {left:?}");
     }
 }
+
+/// An edit that keeps size and modification time, made before the group is applied, shows in the change time.
+#[test]
+fn an_edit_in_disguise_is_left_alone() {
+    for archive in [true, false] {
+        let disk = mem();
+        for at in ["replaced", "removed", "moved", "dated", "todir"] {
+            disk.user_write(at, b"old").unwrap();
+        }
+        let group = vec![
+            file("replaced", b"new", expect(&disk, "replaced")),
+            remove("removed", expect(&disk, "removed")),
+            Action::Rename {
+                from: path("moved"),
+                expect_from: expect(&disk, "moved"),
+                to: path("elsewhere"),
+                meta: META,
+            },
+            Action::Meta {
+                path: path("dated"),
+                meta: META,
+                expect: expect(&disk, "dated"),
+            },
+            dir("todir", expect(&disk, "todir")),
+        ];
+        for at in ["replaced", "removed", "moved", "dated", "todir"] {
+            let known = stat(&disk, at);
+            disk.advance_clock_ns(1_000_000);
+            disk.user_write(at, at[..3].as_bytes()).unwrap();
+            disk.user_set_mtime(at, known.mtime_ns).unwrap();
+        }
+        let outcomes = applier(&disk, archive).apply(group);
+        assert!(
+            outcomes.iter().all(|o| *o == Outcome::Stale),
+            "{outcomes:?}"
+        );
+        for at in ["replaced", "removed", "moved", "dated", "todir"] {
+            assert_eq!(disk.user_read(at).unwrap(), at[..3].as_bytes());
+        }
+    }
+}
