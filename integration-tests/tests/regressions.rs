@@ -134,3 +134,8 @@ fn a_torn_temporary_was_given_to_a_user_who_had_deleted_the_file() {
 fn a_reader_was_blamed_for_a_deletion_that_every_index_forgot() {
     holds(&[2407, 3101, 4677]);
 }
+
+#[test]
+fn a_restored_home_gave_numbers_out_again() {
+    holds(&[274, 626, 877, 1201, 1678, 1679, 1844]);
+}

@@ -240,7 +240,8 @@ impl Simulation {
             }
             Fault::Join(pair) => self.join(pair),
             Fault::Backup(node) => {
-                self.nodes[node].backup = Some(self.nodes[node].index.backup());
+                let node = &mut self.nodes[node];
+                node.backup = Some((node.index.backup(), node.durable.clone()));
             }
             Fault::LoseIndex(node) => {
                 self.crash(node, true);
@@ -248,16 +249,21 @@ impl Simulation {
                 self.oracle.index_lost = true;
             }
             Fault::RollBack(node) => {
-                let Some(backup) = self.nodes[node].backup.take() else {
+                let Some((index, durable)) = self.nodes[node].backup.take() else {
                     return;
                 };
                 self.crash(node, true);
+                // Half of the time the whole home, else the index alone.
+                let whole = self.now.as_micros().is_multiple_of(2);
                 let node = &mut self.nodes[node];
-                node.index = backup;
+                node.index = index;
                 // A copy is of an earlier run: at least one start lies between.
                 let run = node.rng.next();
                 node.durable.run = node.durable.run.map(|_| sync_core::ids::Generation(run));
                 node.durable.next = None;
+                if whole {
+                    node.durable = durable;
+                }
                 self.oracle.index_lost = true;
             }
             Fault::Skew(node, by) => {

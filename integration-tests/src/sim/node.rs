@@ -100,8 +100,8 @@ pub struct Node {
     pub disk: Arc<MemDisk>,
     /// Its index.
     pub index: MemIndex,
-    /// A backup of its index.
-    pub backup: Option<MemIndex>,
+    /// A backup of its home: its index and its small file.
+    pub backup: Option<(MemIndex, Durable)>,
     /// What lies beside the index.
     pub durable: Durable,
     /// The folder's keys at its level.
@@ -236,8 +236,11 @@ impl Node {
         recovered.map_err(|e: io::Error| format!("recovery: {e}"))?;
         self.disk.set_crash_point(None);
         // Numbers come from ranges that are reserved before they are used.
-        let counters = self.durable.counters..self.durable.counters + (1 << 20) + 40;
-        let seqs = self.durable.seqs..self.durable.seqs + (1 << 20) + 40;
+        // No two runs leave out as many.
+        let gap = (self.run.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 44;
+        let (counters, seqs) = (self.durable.counters + gap, self.durable.seqs + gap);
+        let counters = counters..counters + (1 << 20) + 40;
+        let seqs = seqs..seqs + (1 << 20) + 40;
         (self.durable.counters, self.durable.seqs) = (counters.end, seqs.end);
         let config = Config {
             keys: self.keys.clone(),

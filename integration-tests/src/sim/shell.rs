@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sync_core::{
     disk::{Outcome, ScanItem},
     engine::{Input, Output, ScanWhat},
-    ids::{Generation, ReplicaId, SessionId},
+    ids::SessionId,
     index::{Index as _, MemIndex},
     message::{ObjectId, ObjectKind},
     path::RelPath,
@@ -70,19 +70,6 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
             node.durable.seqs = node.durable.seqs.max(seqs);
             done.inputs
                 .push((rng.millis(0, 5), Input::Reserved { counters, seqs }));
-        }
-        Output::NewReplica => {
-            let replica = ReplicaId(rng.next() | 1);
-            let start = node.durable.counters;
-            node.durable.replica = replica;
-            node.durable.counters += 1 << 21;
-            let (counters, numbering) = (start..node.durable.counters, Generation(rng.next()));
-            let input = Input::NewReplica {
-                replica,
-                counters,
-                numbering,
-            };
-            done.inputs.push((rng.millis(0, 5), input));
         }
         Output::Temp(job) => {
             let Some(live) = &node.live else { return done };

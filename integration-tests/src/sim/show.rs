@@ -20,7 +20,6 @@ pub(super) fn word(input: &Input) -> &'static str {
         Input::Applied { .. } => "applied",
         Input::Flushed { .. } => "flushed",
         Input::Reserved { .. } => "reserved",
-        Input::NewReplica { .. } => "new-replica",
         Input::TempChecked { .. } => "temp-checked",
         Input::CopiedLocal { .. } => "copied-local",
         Input::Written { .. } => "written",

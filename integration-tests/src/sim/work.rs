@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sync_core::{
     engine::{Event as EngineEvent, Output},
+    ids::Generation,
+    index::IndexError,
     message::Message,
 };
 
@@ -60,6 +62,13 @@ impl Simulation {
             Output::Ban { reason, .. } => {
                 let reason = reason.clone();
                 return self.fail(format!("node {number} bans an honest peer: {reason}"));
+            }
+            Output::IndexFailed(IndexError::Restored) => {
+                // The index is set aside at the next start.
+                let node = &mut self.nodes[number];
+                node.durable.run = Some(Generation(node.rng.next()));
+                node.durable.next = None;
+                return self.crash(number, true);
             }
             Output::IndexFailed(error) => {
                 let error = error.to_string();

@@ -205,7 +205,7 @@ impl<I: Index> Engine<I> {
 
     pub(super) fn ask(&mut self, session: SessionId, ask: Ask) -> IndexResult<()> {
         if let Some(raw) = ask.newest {
-            self.check_own(raw);
+            self.check_own(raw)?;
         }
         let ours = ask.generation == self.numbering;
         let durable = self.flush.durable;
@@ -223,7 +223,7 @@ impl<I: Index> Engine<I> {
         {
             // The peer holds numbers that we never gave: our past is younger than its memory. Its word is
             // not signed, so only a writer's counts.
-            self.ask_new_replica();
+            return Err(IndexError::Restored);
         }
         let Some(peer) = self.sessions.get_mut(&session) else {
             return Ok(());
@@ -258,7 +258,7 @@ impl<I: Index> Engine<I> {
             self.put_fact(name, value);
         }
         if let Some(knowledge) = end.knowledge.filter(|_| trusted) {
-            self.merge_knowledge(&knowledge);
+            self.merge_knowledge(&knowledge)?;
         }
         self.work.dirty = true;
         Ok(())

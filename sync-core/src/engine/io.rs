@@ -113,15 +113,6 @@ pub enum Input {
         /// New end of the change numbers.
         seqs: u64,
     },
-    /// The identity file has a new replica for us.
-    NewReplica {
-        /// Who signs from now on.
-        replica: ReplicaId,
-        /// Its counters.
-        counters: std::ops::Range<u64>,
-        /// A new name for our numbering.
-        numbering: Generation,
-    },
     /// Which chunks of a partial file are good.
     TempChecked {
         /// Of which content.
@@ -232,8 +223,6 @@ pub enum Output {
         /// Change numbers.
         seqs: u64,
     },
-    /// We were restored from a backup: take a new replica id, durably.
-    NewReplica,
     /// Work on the temporary of an unfinished file. All but a drop are answered: by [`Input::TempChecked`],
     /// [`Input::CopiedLocal`] and [`Input::Written`].
     Temp(TempJob),

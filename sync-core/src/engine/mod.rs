@@ -33,6 +33,7 @@ mod io;
 mod local;
 mod placed;
 mod remote;
+mod restored;
 pub mod status;
 mod store;
 mod structure;
@@ -48,6 +49,7 @@ use std::{
 
 pub use in_use::wanted_contents;
 pub use io::{Config, Event, Input, Output, ScanWhat};
+pub use restored::is_ahead;
 pub use status::{Explanation, FolderStatus, ItemError, PeerStatus, State};
 
 use crate::{
@@ -85,10 +87,10 @@ pub struct Engine<I> {
     counter: u64,
     seq: u64,
     reserve_asked: bool,
-    replica_asked: bool,
-    replicas_taken: u32,
     /// The last number that former runs gave, as far as the index remembers.
     last_known: u64,
+    /// The last counter that former runs gave, likewise.
+    last_counter: u64,
     flush: Flush,
     sessions: BTreeMap<SessionId, Peer>,
     scan: Scan,
@@ -219,9 +221,8 @@ impl<I: Index> Engine<I> {
             pending: Pending::default(),
             locals: Vec::new(),
             reserve_asked: false,
-            replica_asked: false,
-            replicas_taken: 0,
             last_known: 0,
+            last_counter: 0,
             flush: Flush::default(),
             sessions: BTreeMap::new(),
             scan: Scan {
@@ -242,6 +243,7 @@ impl<I: Index> Engine<I> {
             last_state: None,
         };
         engine.last_known = engine.last_seq_on_disk()?;
+        engine.last_counter = engine.knowledge.counter(engine.cfg.replica);
         engine.flush.durable = engine.last_known;
         engine.write_numbering();
         engine.finish()?;
@@ -351,11 +353,6 @@ impl<I: Index> Engine<I> {
                 self.reserve_asked = false;
                 Ok(())
             }
-            Input::NewReplica {
-                replica,
-                counters,
-                numbering,
-            } => self.new_replica(replica, counters, numbering),
             Input::TempChecked { content, have } => {
                 self.fetcher.handle_temp_checked(content, have);
                 Ok(())

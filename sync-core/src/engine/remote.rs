@@ -10,7 +10,7 @@ use crate::{
     index::{Index, IndexEntry, IndexResult, flag},
     message::{Announce, Have, MAX_MESSAGE, Message},
     reconcile::{Verdict, reconcile},
-    record::{RawRecord, Record, RecordError},
+    record::{Record, RecordError},
     version::Causality,
 };
 
@@ -92,11 +92,7 @@ impl<I: Index> Engine<I> {
             return Ok(());
         };
         let (tag, mark, known_to) = (peer.tag, peer.mark, peer.told_us().0);
-        if record.version.dot.replica == self.cfg.replica
-            && !self.knowledge.covers(record.version.dot)
-        {
-            self.ask_new_replica();
-        }
+        self.check_past(&record)?;
         self.note_newest(record.clone());
         let path = record.path().clone();
         let old = self.entry(&path)?;
@@ -178,17 +174,6 @@ impl<I: Index> Engine<I> {
                 self.work.dirty = true;
                 Ok(())
             }
-        }
-    }
-
-    /// Whether a record that a peer shows as ours was really made here.
-    pub(super) fn check_own(&mut self, raw: RawRecord) {
-        let Ok(record) = Record::verify(&self.cfg.keys, raw, &mut self.verified) else {
-            return;
-        };
-        let dot = record.version.dot;
-        if dot.replica == self.cfg.replica && !self.knowledge.covers(dot) {
-            self.ask_new_replica();
         }
     }
 

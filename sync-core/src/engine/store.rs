@@ -16,12 +16,9 @@ use crate::{
     version::{Dot, MAX_REPLICAS, Vector, Version},
 };
 
-/// New replica ids in one run; more would be somebody's game.
-const MAX_NEW_REPLICAS: u32 = 3;
-
 const NUMBERING: &[u8] = b"numbering";
 const KNOWLEDGE: &[u8] = b"knowledge";
-const LAST_SEQ: &[u8] = b"last-seq";
+pub(super) const LAST_SEQ: &[u8] = b"last-seq";
 
 /// Changes of this step, not committed yet.
 #[derive(Debug, Default)]
@@ -246,13 +243,12 @@ impl<I: Index> Engine<I> {
         self.index.commit(batch)
     }
 
-    pub(super) fn merge_knowledge(&mut self, other: &Vector) {
+    pub(super) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<()> {
         let us = self.cfg.replica;
         if other.counter(us) > self.knowledge.counter(us) {
             // A writer knows of changes of ours that we never made. What else it knows must not be taken
             // for ours either: we are younger than we believe.
-            self.ask_new_replica();
-            return;
+            return Err(IndexError::Restored);
         }
         let mut merged = self.knowledge.clone();
         merged.merge(other);
@@ -260,6 +256,7 @@ impl<I: Index> Engine<I> {
             self.knowledge = merged;
             self.pending.knowledge = true;
         }
+        Ok(())
     }
 
     /// Last change number that a former run made durable.
@@ -322,39 +319,6 @@ impl<I: Index> Engine<I> {
                 seqs: seqs + STEP,
             });
         }
-    }
-
-    /// Somebody has records of ours that we never made: we were restored from a backup.
-    pub(super) fn ask_new_replica(&mut self) {
-        if !self.replica_asked && self.replicas_taken < MAX_NEW_REPLICAS {
-            self.replica_asked = true;
-            self.replicas_taken += 1;
-            self.out.push_back(Output::NewReplica);
-        }
-    }
-
-    pub(super) fn new_replica(
-        &mut self,
-        replica: ReplicaId,
-        counters: Range<u64>,
-        numbering: Generation,
-    ) -> IndexResult<()> {
-        self.replica_asked = false;
-        self.sign_locals()?;
-        self.cfg.replica = replica;
-        self.counter = counters.start;
-        self.cfg.counters = counters;
-        self.numbering = numbering;
-        self.write_numbering();
-        // Peers must take our index from the start under the new numbering.
-        let sessions: Vec<_> = self.sessions.keys().copied().collect();
-        for session in sessions {
-            self.send_head(session);
-            if let Some(peer) = self.sessions.get_mut(&session) {
-                peer.forget_sent();
-            }
-        }
-        Ok(())
     }
 }
 

@@ -35,6 +35,12 @@ pub enum IndexError {
     /// Stored bytes are not what was written: set aside and rebuild.
     #[error("the index is damaged: {0}")]
     Corrupt(String),
+    /// Peers hold changes of ours that we can't have made with the past that we have: set aside and rebuild,
+    /// under a new replica id.
+    #[error(
+        "other members know changes of this machine that it doesn't: its data was restored from a backup"
+    )]
+    Restored,
 }
 
 /// Result of an index operation.

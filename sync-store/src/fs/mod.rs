@@ -4,6 +4,7 @@
 //! A [`Disk`] is one folder's root. Every path is opened beneath the root without following links. It owns
 //! no policy: what may be replaced, archived or deleted is decided by the applier.
 
+mod folding;
 mod marker;
 mod mem;
 mod names;
@@ -17,6 +18,7 @@ use sync_core::{
     path::RelPath,
 };
 
+pub use folding::folds_names;
 pub use marker::{MARKER_NAME, Marker, RootState, check_root};
 pub use mem::{Hook, MemDir, MemDisk, MemFeatures, MemFile, Node, NodeKind, Op, OpKind, Unsynced};
 pub use names::Names;
@@ -141,11 +143,6 @@ pub trait Disk: Send + Sync + 'static {
     fn rename_new(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()>;
     /// Swaps two places atomically. `Unsupported` where the file system can't.
     fn exchange(&self, a: Place<'_>, b: Place<'_>) -> io::Result<()>;
-    /// Moves, replacing a file at the target. Only for the daemon's own areas and for file systems that
-    /// can't exchange, after the old file has been linked into the archive.
-    fn rename_over(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()>;
-    /// A second name for a file; fails with `AlreadyExists` if something is at the target.
-    fn hard_link(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()>;
     /// Removes a file or symlink.
     fn unlink(&self, place: Place<'_>) -> io::Result<()>;
     /// Removes an empty directory; `DirectoryNotEmpty` otherwise.

@@ -341,19 +341,6 @@ impl Disk for RootDisk {
         self.at_both(a, b, os::exchange)
     }
 
-    fn rename_over(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        self.at_both(from, to, |a, b| {
-            Ok(rustix::fs::renameat(a.0, a.1, b.0, b.1)?)
-        })
-    }
-
-    fn hard_link(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        let flags = AtFlags::empty();
-        self.at_both(from, to, |a, b| {
-            Ok(rustix::fs::linkat(a.0, a.1, b.0, b.1, flags)?)
-        })
-    }
-
     fn unlink(&self, place: Place<'_>) -> io::Result<()> {
         let flags = AtFlags::empty();
         self.at(place, |(dir, name)| {

@@ -10,10 +10,7 @@ use std::{
 };
 
 use minicbor::{Decode, Encode};
-use sync_core::{
-    ids::{Generation, ReplicaId},
-    keys::FolderId,
-};
+use sync_core::{ids::ReplicaId, keys::FolderId};
 
 use super::{IdentityError, file, private_dir, random, random_number};
 
@@ -39,8 +36,6 @@ struct Stored {
     /// Change numbers below this may have been used.
     #[n(2)]
     seqs: u64,
-    #[n(3)]
-    generation: u64,
     #[n(4)]
     era: u32,
     #[cbor(n(5), with = "minicbor::bytes")]
@@ -81,8 +76,6 @@ pub struct NewReplica {
     pub replica: ReplicaId,
     /// Its counters.
     pub counters: Range<u64>,
-    /// A new name for the numbering of changes.
-    pub generation: Generation,
 }
 
 impl FolderIdentity {
@@ -126,7 +119,14 @@ impl FolderIdentity {
             name,
             stored,
         };
-        let (counters, seqs) = (this.stored.counters, this.stored.seqs);
+        // A gap of a random size lies between the numbers of two runs: after a backup was restored, a run gives
+        // other numbers than the run that was lost, and who is shown one of those knows that it never gave it.
+        let gap = || match came {
+            Came::Kept => random_number().map(|n| n % MAX_GAP),
+            _ => Ok(0),
+        };
+        let counters = this.stored.counters.saturating_add(gap()?);
+        let seqs = this.stored.seqs.saturating_add(gap()?);
         let (next_counters, next_seqs) = (add(counters)?, add(seqs)?);
         this.update(|s| (s.counters, s.seqs) = (next_counters, next_seqs))?;
         let reserved = Reserved {
@@ -139,12 +139,6 @@ impl FolderIdentity {
     /// Who signs here.
     pub fn replica(&self) -> ReplicaId {
         self.stored.replica
-    }
-
-    /// The generation last written by [`FolderIdentity::fresh_generation`], 0 before. It must be that of the
-    /// index: else one of the two was rolled back.
-    pub fn generation(&self) -> Generation {
-        Generation(self.stored.generation)
     }
 
     /// Era of the folder's secret.
@@ -168,30 +162,17 @@ impl FolderIdentity {
         Ok((counters, seqs))
     }
 
-    /// Draws a generation and writes it, to be written to the index too. Once for each start.
-    pub fn fresh_generation(&mut self) -> Result<Generation, IdentityError> {
-        let generation = random_number()?;
-        self.update(|s| s.generation = generation)?;
-        Ok(Generation(generation))
-    }
-
-    /// Takes a new replica id and a new generation, because the old ones were used by a backup of us.
+    /// Takes a new replica id, because the old ones were used by a backup of us.
     /// Its counters go on above all that were ever reserved here.
     pub fn new_replica(&mut self) -> Result<NewReplica, IdentityError> {
-        let (replica, generation) = (ReplicaId(random_number()?), random_number()?);
+        let replica = ReplicaId(random_number()?);
         let start = self.stored.counters;
         let end = add(start)?;
-        self.update(|s| (s.replica, s.counters, s.generation) = (replica, end, generation))?;
+        self.update(|s| (s.replica, s.counters) = (replica, end))?;
         Ok(NewReplica {
             replica,
             counters: start..end,
-            generation: Generation(generation),
         })
-    }
-
-    /// Sets the era, after a rotation.
-    pub fn set_era(&mut self, era: u32) -> Result<(), IdentityError> {
-        self.update(|s| s.era = era)
     }
 
     /// Draws a new root marker, to be written to `.sync/id` when the user adopts another root.
@@ -220,7 +201,6 @@ impl Stored {
             replica,
             counters: 1,
             seqs: 1,
-            generation: 0,
             era: 0,
             root: random()?,
         })
@@ -241,6 +221,9 @@ fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
     }
     Ok(Some(stored))
 }
+
+/// Numbers that are left out between two runs, at most.
+const MAX_GAP: u64 = 1 << 24;
 
 fn add(start: u64) -> Result<u64, IdentityError> {
     start.checked_add(STEP).ok_or(IdentityError::Exhausted)

@@ -222,6 +222,7 @@ fn check_format(dir: &Path, db: &Db) -> Result<(), Failure> {
 fn failure(dir: &Path) -> impl Fn(IndexError) -> Failure {
     |error| match error {
         IndexError::Corrupt(what) => Failure::Damaged(what),
+        IndexError::Restored => Failure::Damaged(error.to_string()),
         IndexError::Unavailable(reason) => Failure::Other(OpenError::Unavailable {
             dir: dir.to_owned(),
             reason,

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     FolderActor, Stage, report,
+    run_mark::RunMark,
     workers::{ApplyJob, ScanJob, StoreJob},
 };
 use crate::{net::BanPeer, policy::Down};
@@ -112,13 +113,20 @@ impl FolderActor {
             Output::Reserve { counters, seqs } => {
                 drop(workers.store.send(StoreJob::Reserve { counters, seqs }));
             }
-            Output::NewReplica => drop(workers.store.send(StoreJob::NewReplica)),
             Output::Temp(job) => drop(workers.write.send(job)),
             Output::Event(event) => self.tell(event),
             Output::IndexFailed(error) => {
                 let reason = match &error {
                     IndexError::Unavailable(_) => format!("{error}; it is opened again by itself"),
                     IndexError::Corrupt(_) => format!("{error}; it is rebuilt from the files"),
+                    IndexError::Restored => {
+                        // So it is set aside when the folder is opened again.
+                        let (dir, id) = (&self.places.identity, &self.places.id);
+                        if let Err(error) = RunMark::spoil(dir, id) {
+                            warn!(%error, "the run mark can't be written");
+                        }
+                        format!("{error}; the index is rebuilt from the files")
+                    }
                 };
                 self.end(Down::Failed(reason), ctx);
             }

@@ -12,14 +12,14 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use sync_core::{
     disk::LocalAuthor,
-    engine::Config,
+    engine::{Config, is_ahead},
     ids::Generation,
     index::{Index, IndexError},
     keys::FolderKeys,
 };
 use sync_store::{
     apply::{Applier, ApplyPolicy},
-    fs::{Disk, Marker, Place, RootDisk, RootState, check_root},
+    fs::{Disk, Marker, Place, RootDisk, RootState, check_root, folds_names},
     identity::{Came, FolderIdentity, IdentityError, Reserved},
     sled_index::{OpenError, Opened as IndexOpened, Options, SledIndex},
     temps::Temps,
@@ -117,6 +117,14 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
             remedy: state.remedy(),
         });
     }
+    if folds_names(&*disk).map_err(io_at("trying the file system in .sync/tmp"))? {
+        return Err(OpenFolderError::Root {
+            reason: "its file system takes names for the same that differ only in case, or in how an accent is \
+                     written; there a rename would look like a deletion"
+                .to_owned(),
+            remedy: Some("move the folder to a file system that tells such names apart"),
+        });
+    }
     let (index, reserved) = open_index(places, &mut identity, reserved, &mut notices)?;
     let numbering = random_number().map_err(io_at("drawing a random number"))?;
     let seed = random_number().map_err(io_at("drawing a random number"))?;
@@ -206,7 +214,9 @@ fn open_index(
         }
         IndexOpened::Fresh => {}
         IndexOpened::Existing => {
-            if !RunMark::fits(mark, index.generation()?) {
+            let us = identity.replica();
+            let (counters, seqs) = (reserved.counters.start, reserved.seqs.start);
+            if !RunMark::fits(mark, index.generation()?) || is_ahead(&index, us, counters, seqs)? {
                 anew = true;
                 drop(index);
                 let aside =

@@ -53,6 +53,11 @@ impl RunMark {
         write_atomic(dir, &file_name(id), text.as_bytes(), 0o600)
     }
 
+    /// Sees to it that no index fits: the next opening sets the index aside and takes a new replica id.
+    pub(super) fn spoil(dir: &Path, id: &str) -> io::Result<()> {
+        Self::write(dir, id, None, Generation(0))
+    }
+
     /// Forgets the marks of a folder.
     pub(super) fn remove(dir: &Path, id: &str) -> io::Result<()> {
         match std::fs::remove_file(dir.join(file_name(id))) {
@@ -86,6 +91,8 @@ mod tests {
         assert!(!fits(Some(a)), "an old index");
         assert!(!fits(None), "a lost index");
         assert!(!fits(Some(Generation(0xd))), "an old identity");
+        RunMark::spoil(dir, "x").unwrap();
+        assert!(!fits(Some(c)) && !fits(Some(Generation(0))) && !fits(None));
         std::fs::write(dir.join("run-x"), b"rubbish").unwrap();
         assert!(!fits(Some(c)) && !fits(Some(Generation(0))));
         RunMark::remove(dir, "x").unwrap();

@@ -98,7 +98,6 @@ pub(super) enum ApplyJob {
 pub(super) enum StoreJob {
     Flush { flush: u64 },
     Reserve { counters: u64, seqs: u64 },
-    NewReplica,
 }
 
 /// What the threads share.
@@ -322,22 +321,6 @@ fn run_store(
             }
             StoreJob::Reserve { counters, seqs } => match identity.reserve(counters, seqs) {
                 Ok((counters, seqs)) => input(to, Input::Reserved { counters, seqs }),
-                Err(error) => failed(to, &error.to_string()),
-            },
-            StoreJob::NewReplica => match identity.new_replica() {
-                Ok(new) => {
-                    warn!(replica = %new.replica, "peers know more of us than we do: a new replica begins");
-                    let (replica, counters, numbering) =
-                        (new.replica, new.counters, new.generation);
-                    input(
-                        to,
-                        Input::NewReplica {
-                            replica,
-                            counters,
-                            numbering,
-                        },
-                    );
-                }
                 Err(error) => failed(to, &error.to_string()),
             },
         }

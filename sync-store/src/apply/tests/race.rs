@@ -216,7 +216,7 @@ fn an_edit_in_disguise_is_left_alone() {
         for at in ["replaced", "removed", "moved", "dated", "todir"] {
             let known = stat(&disk, at);
             disk.advance_clock_ns(1_000_000);
-            disk.user_write(at, at[..3].as_bytes()).unwrap();
+            disk.user_write(at, &at.as_bytes()[..3]).unwrap();
             disk.user_set_mtime(at, known.mtime_ns).unwrap();
         }
         let outcomes = applier(&disk, archive).apply(group);
@@ -225,7 +225,7 @@ fn an_edit_in_disguise_is_left_alone() {
             "{outcomes:?}"
         );
         for at in ["replaced", "removed", "moved", "dated", "todir"] {
-            assert_eq!(disk.user_read(at).unwrap(), at[..3].as_bytes());
+            assert_eq!(disk.user_read(at).unwrap(), &at.as_bytes()[..3]);
         }
     }
 }

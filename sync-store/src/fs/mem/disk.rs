@@ -364,33 +364,6 @@ impl Disk for MemDisk {
         Ok(())
     }
 
-    fn rename_over(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        let (from, to) = (path_of(from), path_of(to));
-        let mut state = self.begin(OpKind::Rename, &from)?;
-        Self::move_at(&mut state, &split(&from), &split(&to), true)
-    }
-
-    fn hard_link(&self, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        let (from, to) = (path_of(from), path_of(to));
-        let mut state = self.begin(OpKind::HardLink, &from)?;
-        if !state.features.hard_links {
-            return Err(Errno::PERM.into());
-        }
-        let ino = state.need(&split(&from))?;
-        if state.is_dir(ino) {
-            return Err(Errno::PERM.into());
-        }
-        let (dir, name) = state.slot(&split(&to))?;
-        if state.names(dir)?.contains_key(&name) {
-            return Err(Errno::EXIST.into());
-        }
-        state.rename(NameOp {
-            sets: vec![(dir, name, Some(ino))],
-            moves_dir: false,
-        });
-        Ok(())
-    }
-
     fn unlink(&self, place: Place<'_>) -> io::Result<()> {
         let path = path_of(place);
         let mut state = self.begin(OpKind::Unlink, &path)?;

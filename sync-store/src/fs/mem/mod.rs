@@ -28,8 +28,6 @@ pub use user::{Node, NodeKind};
 pub struct MemFeatures {
     /// Two names can be swapped.
     pub exchange: bool,
-    /// Files can have several names.
-    pub hard_links: bool,
     /// Copies share blocks.
     pub reflink: bool,
 }
@@ -38,7 +36,6 @@ impl Default for MemFeatures {
     fn default() -> Self {
         Self {
             exchange: true,
-            hard_links: true,
             reflink: false,
         }
     }
@@ -89,7 +86,6 @@ pub enum OpKind {
     MakeLink,
     Rename,
     Exchange,
-    HardLink,
     Unlink,
     RemoveDir,
     Clone,

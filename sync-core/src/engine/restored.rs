@@ -1,0 +1,62 @@
+//! Whether our past is younger than our peers' memory of it.
+//!
+//! A home that is restored from a backup gives numbers out anew that a lost run has used: two changes bear one
+//! name, and peers take one for the other, or for something that they deleted. Peers show us what they hold of
+//! ours. If we can't have made it with the past that we have, the index is of no use any more: it is rebuilt
+//! under a new replica id, and what the lost run did meets it as edits made elsewhere.
+
+use super::{
+    Engine,
+    store::{LAST_SEQ, read_knowledge},
+};
+use crate::{
+    ids::ReplicaId,
+    index::{Index, IndexEntry, IndexError, IndexResult},
+    record::{RawRecord, Record},
+};
+
+/// Whether an index tells of changes of `us` for which the numbers from here on would have been needed. Then the
+/// identity that gives them out is older than the index.
+///
+/// # Errors
+///
+/// Those of the index.
+pub fn is_ahead<I: Index>(index: &I, us: ReplicaId, counters: u64, seqs: u64) -> IndexResult<bool> {
+    let known = read_knowledge(index)?.counter(us);
+    let last = index.fact(LAST_SEQ)?.and_then(|v| v.try_into().ok());
+    Ok(known > counters || last.is_some_and(|last| u64::from_be_bytes(last) > seqs))
+}
+
+impl<I: Index> Engine<I> {
+    /// A peer shows the newest record that it knows of ours.
+    pub(super) fn check_own(&mut self, raw: RawRecord) -> IndexResult<()> {
+        match Record::verify(&self.cfg.keys, raw, &mut self.verified) {
+            Ok(record) => self.check_past(&record),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks whether a record bears our name although we can't have made it.
+    pub(super) fn check_past(&mut self, record: &Record) -> IndexResult<()> {
+        let dot = record.version.dot;
+        if dot.replica != self.cfg.replica {
+            return Ok(());
+        }
+        let entry = self.entry(record.path())?;
+        let ours = entry.as_ref().and_then(IndexEntry::announced);
+        let ours = ours.map(|raw| self.open(raw)).transpose()?;
+        // Paths are never forgotten, and of our own changes of one the later has the higher number.
+        let possible = ours.is_some_and(|ours| {
+            let own = ours.version.dot;
+            let same = own == dot && ours.raw() == record.raw();
+            own.replica != dot.replica || own.counter > dot.counter || same
+        });
+        // Between two runs lie numbers that neither gave.
+        let given = self.knowledge.covers(dot)
+            && !(self.last_counter + 1..=self.cfg.counters.start).contains(&dot.counter);
+        match possible && given {
+            true => Ok(()),
+            false => Err(IndexError::Restored),
+        }
+    }
+}
