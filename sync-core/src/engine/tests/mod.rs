@@ -2,6 +2,7 @@
 //! integration-tests; here each rule of the engine has its smallest test.
 
 mod big;
+mod disk;
 mod rig;
 
 use rig::Rig;
