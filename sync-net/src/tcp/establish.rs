@@ -109,7 +109,10 @@ pub async fn establish_watched(
             poll_fn(|cx| {
                 loop {
                     let polled = pump.poll(cx, false);
-                    if pump.output.is_empty() && pump.session.is_flushed() {
+                    // What a broken stream didn't take stays in the output for ever.
+                    if pump.session.is_closed()
+                        || (pump.output.is_empty() && pump.session.is_flushed())
+                    {
                         return Poll::Ready(());
                     }
                     if polled.is_pending() {
@@ -118,6 +121,9 @@ pub async fn establish_watched(
                 }
             })
             .await;
+            if pump.session.is_closed() {
+                return Err(ended(&mut pump.session));
+            }
             let Pump {
                 session,
                 stream,
@@ -145,4 +151,14 @@ pub async fn establish_watched(
         }
         _ => Err(CloseReason::Disconnected),
     }
+}
+
+/// Why a session ended that was just established. What else it has to tell, nobody hears.
+fn ended(session: &mut Session) -> CloseReason {
+    while let Some(event) = session.poll_event() {
+        if let Event::Closed(reason) = event {
+            return reason;
+        }
+    }
+    CloseReason::Disconnected
 }

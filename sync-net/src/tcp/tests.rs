@@ -201,6 +201,58 @@ async fn a_broken_stream_and_a_lost_owner_end_the_session() {
     assert_eq!(b, CloseReason::Local(Goodbye::Done));
 }
 
+/// The peer proves itself and is gone before it has our greeting. It runs on a
+/// thread of its own, because a loop within one poll holds up every timer.
+#[test]
+fn a_peer_that_goes_before_our_greeting_ends_the_handshake() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let reason = runtime.block_on(async {
+            let (mut near, far) = tokio::io::duplex(1 << 16);
+            let clock = Clock::start();
+            let folder = TestFolder::shared(1, 10, Level::ReadWrite);
+            let gate = Gate::new(vec![TestFolder::shared(1, 20, Level::ReadOnly)]).unwrap();
+            let (config, hello) = (Config::default(), Hello::new("x", 1, 0));
+            let entropy = fresh_entropy().unwrap();
+            let mut peer =
+                Session::initiate(folder, hello.clone(), config.clone(), entropy, clock.now())
+                    .unwrap();
+            let session = accept_session(&Arc::new(gate), hello, config, clock).unwrap();
+            let mut establishing = Box::pin(establish(
+                session,
+                Box::new(far),
+                None,
+                PathClass::Lan,
+                clock,
+            ));
+            let (mut out, mut input) = (BytesMut::new(), BytesMut::new());
+            peer.poll_transmit(clock.now(), &mut out, 1 << 16);
+            near.write_all(&out.split()).await.unwrap();
+            // The answer leads to the third flight, which carries the proof too.
+            while out.is_empty() {
+                tokio::select! {
+                    biased;
+                    _ = &mut establishing => panic!("it waits for the third flight"),
+                    read = near.read_buf(&mut input) => assert_ne!(read.unwrap(), 0),
+                }
+                peer.handle_bytes(&mut input, clock.now()).unwrap();
+                peer.poll_transmit(clock.now(), &mut out, 1 << 16);
+            }
+            near.write_all(&out).await.unwrap();
+            drop(near);
+            establishing.await.map(drop).unwrap_err()
+        });
+        done.send(reason).unwrap();
+    });
+    let reason = result.recv_timeout(Duration::from_secs(10));
+    assert_eq!(reason, Ok(CloseReason::Disconnected));
+}
+
 #[test]
 fn private_addresses_are_the_local_network() {
     for (addr, class) in [
