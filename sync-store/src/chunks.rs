@@ -34,7 +34,7 @@ const MAX_RUN: u64 = 4 << 20;
 /// What a read brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// One per object asked for, in order; `None` if it isn't here.
+    /// One per object asked for, in order, as far as the read went; `None` if it isn't here.
     pub objects: Vec<Option<Bytes>>,
     /// Paths that don't hold what the index says. Each once.
     pub suspects: Vec<RelPath>,
@@ -66,38 +66,41 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         &self.index
     }
 
-    /// Reads objects. The caller bounds their number and so the memory: a chunk has at most
-    /// [`MAX_CHUNK`] bytes.
+    /// Reads objects, from the first on, until `max_bytes` are gathered or all are done; always at least
+    /// one. The number of [`Found::objects`] says how many are done, and the caller goes on from there.
+    /// So a read holds no more than `max_bytes` and one chunk beyond, of at most [`MAX_CHUNK`] bytes.
     ///
     /// # Errors
     ///
     /// Only those of the index; what can't be read from the disk is not here.
-    pub fn read(&self, ids: &[ObjectId]) -> IndexResult<Found> {
-        let mut found = Found {
-            objects: vec![None; ids.len()],
-            suspects: Vec::new(),
-        };
+    pub fn read(&self, ids: &[ObjectId], max_bytes: usize) -> IndexResult<Found> {
+        let mut found = Found::default();
         let mut last = None;
-        let mut at = 0;
-        while at < ids.len() {
-            if ids[at].kind == ObjectKind::Page {
-                found.objects[at] = self.index.page(&ids[at].hash)?;
-                at += 1;
-                continue;
+        let mut room = max_bytes;
+        while let Some(id) = ids.get(found.objects.len()) {
+            let at = found.objects.len();
+            if at > 0 && room == 0 {
+                break;
             }
-            let run = match self.places(&ids[at].hash, 1)?.first() {
-                Some(place) => self.run(&ids[at..], *place)?,
-                None => Vec::new(),
-            };
-            let end = at + run.len().max(1);
-            let (ids, out) = (&ids[at..end], &mut found.objects[at..end]);
-            self.read_run(ids, &run, out, &mut last, &mut found.suspects)?;
-            for (id, slot) in ids.iter().zip(out) {
-                if slot.is_none() {
-                    self.elsewhere(id, slot, &mut last, &mut found.suspects)?;
+            if id.kind == ObjectKind::Page {
+                found.objects.push(self.index.page(&id.hash)?);
+            } else {
+                let run = match self.places(&id.hash, 1)?.first() {
+                    Some(place) => self.run(&ids[at..], *place, room)?,
+                    None => Vec::new(),
+                };
+                let end = at + run.len().max(1);
+                found.objects.resize(end, None);
+                let (ids, out) = (&ids[at..end], &mut found.objects[at..end]);
+                self.read_run(ids, &run, out, &mut last, &mut found.suspects)?;
+                for (id, slot) in ids.iter().zip(out) {
+                    if slot.is_none() {
+                        self.elsewhere(id, slot, &mut last, &mut found.suspects)?;
+                    }
                 }
             }
-            at = end;
+            let read: usize = found.objects[at..].iter().flatten().map(Bytes::len).sum();
+            room = room.saturating_sub(read);
         }
         Ok(found)
     }
@@ -136,8 +139,15 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         Ok(())
     }
 
-    /// Places of the chunks at the front of `ids` that follow each other in one content.
-    fn run(&self, ids: &[ObjectId], first: ChunkPlace) -> IndexResult<Vec<ChunkPlace>> {
+    /// Places of the chunks at the front of `ids` that follow each other in one content, with no more
+    /// than `room` bytes unless the first one alone has more.
+    fn run(
+        &self,
+        ids: &[ObjectId],
+        first: ChunkPlace,
+        room: usize,
+    ) -> IndexResult<Vec<ChunkPlace>> {
+        let most = MAX_RUN.min(u64::try_from(room).unwrap_or(u64::MAX));
         let mut run = vec![first];
         let mut end = first.offset.saturating_add(u64::from(first.len));
         for id in &ids[1..] {
@@ -155,7 +165,7 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
             };
             let len = u64::from(next.len);
             let total = end.saturating_add(len).saturating_sub(first.offset);
-            if total > MAX_RUN {
+            if total > most {
                 break;
             }
             end = end.saturating_add(len);

@@ -49,12 +49,16 @@ impl Bench {
     }
 
     fn read(&self, ids: &[ObjectId]) -> Found {
+        self.read_some(ids, usize::MAX)
+    }
+
+    fn read_some(&self, ids: &[ObjectId], max_bytes: usize) -> Found {
         let store = ChunkStore::new(
             Arc::clone(&self.disk),
             self.index.clone(),
             Arc::clone(&self.temps),
         );
-        store.read(ids).unwrap()
+        store.read(ids, max_bytes).unwrap()
     }
 }
 
@@ -190,4 +194,41 @@ fn a_shared_chunk_is_found_when_the_newer_file_is_gone() {
         assert!(found.objects.iter().all(Option::is_some));
         assert_eq!(found.suspects, []);
     }
+}
+
+/// Whoever asks doesn't choose how much is held in memory at once.
+#[test]
+fn a_read_stops_at_its_budget_and_goes_on_from_there() {
+    const BUDGET: usize = 1 << 20;
+    let mut bench = Bench::new();
+    let bytes = noise(9_000_000, 4);
+    let manifest = bench.add("big", &bytes);
+    let largest = manifest.chunks.iter().map(|c| c.len as usize).max();
+    let size = |found: &Found| {
+        found
+            .objects
+            .iter()
+            .flatten()
+            .map(Bytes::len)
+            .sum::<usize>()
+    };
+
+    let ids = ids(&manifest);
+    let (mut done, mut reads) = (Vec::new(), 0);
+    while done.len() < ids.len() {
+        let found = bench.read_some(&ids[done.len()..], BUDGET);
+        assert!(!found.objects.is_empty());
+        assert!(size(&found) < BUDGET + largest.unwrap());
+        done.extend(found.objects);
+        reads += 1;
+    }
+    assert_eq!(done, bench.read(&ids).objects);
+    assert!(reads > 4);
+
+    // The same chunk again and again, after many that aren't here.
+    let mut same = vec![chunk(ContentHash::chunk(b"unknown")); 20];
+    same.extend(vec![chunk(manifest.chunks[0].hash); 256]);
+    let found = bench.read_some(&same, BUDGET);
+    assert!(found.objects.len() > 20 && size(&found) < BUDGET + largest.unwrap());
+    assert_eq!(bench.read_some(&same[20..], 0).objects.len(), 1);
 }

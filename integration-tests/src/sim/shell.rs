@@ -117,7 +117,7 @@ fn serve(
     done: &mut Done,
 ) {
     let Some(live) = &node.live else { return };
-    let Ok(found) = node.on_disk(now, || live.chunks.read(ids)) else {
+    let Ok(found) = node.on_disk(now, || live.chunks.read(ids, usize::MAX)) else {
         return;
     };
     if !found.suspects.is_empty() {

@@ -32,10 +32,14 @@ pub(super) type Store = ChunkStore<RootDisk, SledIndex>;
 
 /// Requests of one peer that may wait.
 const MAX_WAITING: usize = 1_024;
+/// Objects in them: 4 MiB of ids.
+const MAX_WAITING_OBJECTS: usize = 131_072;
 /// Reading goes on while fewer bytes wait in the session.
 const FULL: usize = 4 << 20;
-/// About so many bytes are read at once.
+/// So many bytes are read at once, and at most one chunk more.
 const PIECE: usize = 2 << 20;
+/// So many objects at most: a peer may ask for what costs much to look for and isn't here.
+const BATCH: usize = 256;
 /// Smaller objects are copied together.
 const SMALL: usize = 16 << 10;
 
@@ -51,17 +55,43 @@ pub(super) struct Server {
     open: Open,
 }
 
-/// Requests that are not answered yet, and weren't taken back.
+/// Requests that are not answered yet.
 #[derive(Debug, Clone, Default)]
-struct Open(Arc<Mutex<BTreeSet<u32>>>);
+struct Open(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Those that weren't taken back.
+    requests: BTreeSet<u32>,
+    /// The objects of all, taken back or not.
+    objects: usize,
+}
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has(&self, request: u32) -> bool {
-        self.lock().contains(&request)
+        self.lock().requests.contains(&request)
+    }
+
+    /// Takes a request up, if there is room for its objects.
+    fn begin(&self, request: u32, objects: usize) -> bool {
+        let mut waiting = self.lock();
+        let total = waiting.objects.saturating_add(objects);
+        if total > MAX_WAITING_OBJECTS {
+            return false;
+        }
+        waiting.objects = total;
+        waiting.requests.insert(request);
+        true
+    }
+
+    fn end(&self, job: &Job) {
+        let mut waiting = self.lock();
+        waiting.objects = waiting.objects.saturating_sub(job.objects.len());
+        waiting.requests.remove(&job.request);
     }
 }
 
@@ -91,15 +121,15 @@ impl Server {
 
     /// Takes a request. `false`: the peer asks for more than any peer of ours would.
     pub(super) fn serve(&self, request: u32, objects: Vec<ObjectId>) -> bool {
-        self.open.lock().insert(request);
-        self.jobs.try_send(Job { request, objects }).is_ok()
+        self.open.begin(request, objects.len())
+            && self.jobs.try_send(Job { request, objects }).is_ok()
     }
 
     /// The peer took requests back.
     pub(super) fn stop(&self, requests: &[u32]) {
         let mut open = self.open.lock();
         for request in requests {
-            open.remove(request);
+            open.requests.remove(request);
         }
     }
 }
@@ -115,13 +145,12 @@ struct Task {
 
 impl Task {
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        // About how large this peer's objects are, to read neither too few nor too many at once.
-        let mut usual = 64 << 10;
         while let Some(job) = jobs.recv().await {
-            if !self.open.has(job.request) {
-                continue;
-            }
-            match self.answer(&job, &mut usual).await {
+            let answered = match self.open.has(job.request) {
+                true => self.answer(&job).await,
+                false => Ok(()),
+            };
+            match answered {
                 Ok(()) => {}
                 Err(Trouble::Session) => return,
                 Err(Trouble::Index(error)) => {
@@ -131,11 +160,11 @@ impl Task {
                     return;
                 }
             }
-            self.open.lock().remove(&job.request);
+            self.open.end(&job);
         }
     }
 
-    async fn answer(&self, job: &Job, usual: &mut usize) -> Result<(), Trouble> {
+    async fn answer(&self, job: &Job) -> Result<(), Trouble> {
         let mut rest = &job.objects[..];
         if rest.is_empty() {
             return self.send(job.request, Bytes::new(), true);
@@ -151,12 +180,9 @@ impl Task {
                     .cancel_bulk(job.request)
                     .map_err(|_| Trouble::Session);
             }
-            let count = (PIECE / (*usual).max(1)).clamp(1, 256).min(rest.len());
-            let (now, later) = rest.split_at(count);
-            rest = later;
-            let objects = self.read(now.to_vec()).await?;
-            let bytes: usize = objects.iter().flatten().map(Bytes::len).sum();
-            *usual = (*usual + bytes / count.max(1)) / 2;
+            let next = &rest[..rest.len().min(BATCH)];
+            let objects = self.read(next.to_vec()).await?;
+            rest = rest.get(objects.len().max(1)..).unwrap_or_default();
             self.send_objects(job.request, objects, rest.is_empty())?;
         }
         Ok(())
@@ -170,7 +196,7 @@ impl Task {
             .map_err(|_| Trouble::Session)?;
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || {
-            let found = store.read(&ids);
+            let found = store.read(&ids, PIECE);
             drop(permit);
             found
         });
@@ -241,3 +267,32 @@ enum Trouble {
 
 /// Paths whose bytes aren't what the index says.
 pub(super) type Suspects = Vec<RelPath>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(request: u32, objects: usize) -> Job {
+        let id = ObjectId {
+            kind: sync_core::message::ObjectKind::Chunk,
+            hash: sync_core::chunk::ContentHash::chunk(b"x"),
+        };
+        Job {
+            request,
+            objects: vec![id; objects],
+        }
+    }
+
+    #[test]
+    fn waiting_objects_are_bounded_and_make_room_when_done() {
+        let open = Open::default();
+        assert!(open.begin(1, MAX_WAITING_OBJECTS - 1));
+        assert!(!open.begin(2, 2));
+        assert!(open.begin(3, 1));
+        // Taken back, it still waits to be passed over.
+        open.lock().requests.remove(&3);
+        assert!(!open.has(3) && !open.begin(4, 1));
+        open.end(&job(3, 1));
+        assert!(open.has(1) && open.begin(4, 1));
+    }
+}
