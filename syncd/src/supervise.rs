@@ -132,6 +132,8 @@ struct Child {
     stop: Option<StopChild>,
     /// Who waits for its end. Some: it was told to stop.
     stopping: Option<Vec<oneshot::Sender<()>>>,
+    /// It was told to stop to be started anew.
+    again: bool,
     timer: Option<SpawnHandle>,
 }
 
@@ -198,6 +200,9 @@ impl Root {
             }
             return;
         }
+        if std::mem::take(&mut child.again) {
+            return self.start_child(name, ctx);
+        }
         let reason = down.reason().to_owned();
         match child.history.down(&child.spec.policy, &down, now) {
             Decision::Leave => {
@@ -253,6 +258,11 @@ pub struct EndChild {
     pub done: oneshot::Sender<()>,
 }
 
+/// Stops a part and starts it anew, which doesn't count as a failure. One that isn't up is left as it is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RestartChild(pub String);
+
 /// Answered when everything asked before has been begun.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -287,6 +297,7 @@ impl Handler<AddChild> for Root {
             history: History::default(),
             stop: None,
             stopping: None,
+            again: false,
             timer: None,
         };
         self.children.insert(name.clone(), child);
@@ -314,6 +325,19 @@ impl Handler<EndChild> for Root {
         child.stopping.get_or_insert_default().push(done);
         self.board.set(&name, Some(ChildState::Stopping));
         if let Some(stop) = child.stop.take() {
+            stop();
+        }
+    }
+}
+
+impl Handler<RestartChild> for Root {
+    type Result = ();
+
+    fn handle(&mut self, RestartChild(name): RestartChild, _: &mut Self::Context) {
+        if let Some(child) = self.children.get_mut(&name)
+            && let Some(stop) = child.stop.take()
+        {
+            child.again = true;
             stop();
         }
     }
@@ -415,5 +439,36 @@ mod tests {
         assert!(!third.connected());
         assert_eq!(board.state("part"), None);
         assert_eq!(starts.load(Ordering::Relaxed), 3);
+    }
+    #[actix::test]
+    async fn a_part_restarted_on_purpose_comes_back_at_once_and_has_not_failed() {
+        let board = Board::default();
+        let root = Root::new(board.clone()).start();
+        let (sender, mut parts) = tokio::sync::mpsc::unbounded_channel();
+        let factory: Factory = Box::new(move |reporter| {
+            let part = Part(Some(reporter)).start();
+            sender.send(part.clone()).unwrap();
+            Ok(Box::new(move || part.do_send(Tell::Stop)))
+        });
+        let policy = Policy {
+            first_pause: Duration::from_secs(3600),
+            max_failures: 1,
+            ..Policy::optional()
+        };
+        root.do_send(AddChild(ChildSpec {
+            name: "part".into(),
+            policy,
+            factory,
+        }));
+        for _ in 0..5 {
+            parts.recv().await.unwrap();
+            // Twice is once.
+            root.do_send(RestartChild("part".into()));
+            root.do_send(RestartChild("part".into()));
+        }
+        parts.recv().await.unwrap();
+        assert_eq!(board.state("part"), Some(ChildState::Running));
+        assert!(parts.try_recv().is_err());
+        root.send(RestartChild("nobody".into())).await.unwrap();
     }
 }

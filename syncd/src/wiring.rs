@@ -18,6 +18,8 @@
 //! This module owns the addresses and the factories. It holds no logic beyond that.
 
 mod parts;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +44,7 @@ use sync_discovery::{
     actor::{KnownHostsActor, LanActor},
     known_hosts::HostPort,
 };
-use sync_net::{Config as SessionConfig, Gate, Hello, tcp::Clock};
+use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, tcp::Clock};
 use tokio::runtime::Handle;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -149,6 +151,7 @@ pub(crate) struct Wires {
     /// Folders on the list whose secret is gone.
     secretless: Mutex<Vec<FolderEntry>>,
     pub(crate) peers: Slot<PeersActor>,
+    pub(crate) listener: Slot<ListenerActor>,
     pub(crate) lan: Slot<LanActor>,
     pub(crate) known_hosts: Slot<KnownHostsActor>,
     pub(crate) listening: Mutex<Vec<SocketAddr>>,
@@ -190,6 +193,7 @@ impl Wires {
             folders: Mutex::default(),
             secretless: Mutex::default(),
             peers: Slot::default(),
+            listener: Slot::default(),
             lan: Slot::default(),
             known_hosts: Slot::default(),
             listening: Mutex::default(),

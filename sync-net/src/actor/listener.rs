@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, Recipient};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::gate::Gate;
 use crate::session::{Config, Hello};
@@ -43,7 +43,7 @@ pub struct ListenerActor {
     listeners: Vec<TcpListener>,
     owner: Recipient<NewSession>,
     on_stop: Option<OnStop>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl ListenerActor {
@@ -77,15 +77,26 @@ impl Actor for ListenerActor {
                 slots.clone(),
                 self.owner.clone(),
             );
-            self.tasks.push(tokio::spawn(serving).abort_handle());
+            self.tasks.push(tokio::spawn(serving));
         }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         // Unfinished handshakes end with their tasks.
-        self.tasks.iter().for_each(AbortHandle::abort);
-        if let Some(on_stop) = self.on_stop.take() {
-            on_stop();
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let (tasks, on_stop) = (std::mem::take(&mut self.tasks), self.on_stop.take());
+        // The sockets go with their tasks: whoever hears of the end may bind them anew.
+        let ending = async move {
+            for task in tasks {
+                let _ = task.await;
+            }
+            if let Some(on_stop) = on_stop {
+                on_stop();
+            }
+        };
+        // Without a runtime the daemon is gone already, and nobody is left to hear it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(ending);
         }
     }
 }

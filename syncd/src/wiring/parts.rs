@@ -23,15 +23,22 @@ use crate::{
     folder::{FolderActor, StopFolder},
     net::{FolderDown, FolderUp, PeersActor, StopPeers},
     policy::{Down, Policy},
-    supervise::{AddChild, ChildSpec, Reporter, Root},
+    supervise::{AddChild, ChildSpec, Reporter, RestartChild, Root},
 };
 
 /// The part that owns address book and sessions.
 pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
     let wires = Arc::clone(wires);
+    let mut first = true;
     let factory = Box::new(move |reporter| {
         let addr = PeersActor::new(Arc::clone(&wires), reporter).start();
         wires.peers.set(Some(addr.clone()));
+        if !std::mem::replace(&mut first, false) {
+            // They hold the address of the one before, and the new book must hear everything again.
+            for name in [part::LISTENER, part::LAN, part::KNOWN_HOSTS] {
+                wires.root.do_send(RestartChild(name.to_owned()));
+            }
+        }
         Ok(Box::new(move || addr.do_send(StopPeers)) as _)
     });
     ChildSpec {
@@ -39,6 +46,11 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
         policy: Policy::vital(),
         factory,
     }
+}
+
+/// Who takes what others find; looked up at each start.
+fn book(wires: &Wires) -> Result<Addr<PeersActor>, &'static str> {
+    wires.peers.addr().ok_or("the address book is down")
 }
 
 /// Opens the listening sockets as the settings say.
@@ -70,11 +82,7 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
             limits: HandshakeLimits::default(),
             clock: wires.clock,
         };
-        let owner = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
+        let owner = book(&wires)?.recipient();
         *wires
             .listening
             .lock()
@@ -88,6 +96,7 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
             }
         });
         let addr = ListenerActor::new(sockets, config, owner, Some(on_stop)).start();
+        wires.listener.set(Some(addr.clone()));
         Ok(Box::new(move || addr.do_send(StopListener)) as _)
     });
     ChildSpec {
@@ -101,11 +110,7 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
 pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
     let wires = Arc::clone(wires);
     let factory = Box::new(move |reporter| {
-        let out = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
+        let out = book(&wires)?.recipient();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
         let settings = wires.settings();
@@ -135,11 +140,7 @@ pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
 pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
     let wires = Arc::clone(wires);
     let factory = Box::new(move |reporter| {
-        let out = wires
-            .peers
-            .addr()
-            .ok_or("the address book is down")?
-            .recipient();
+        let out = book(&wires)?.recipient();
         let roster: Vec<_> = wires
             .roster()
             .iter()

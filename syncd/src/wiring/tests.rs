@@ -1,0 +1,71 @@
+//! Parts on real sockets of the loopback interface, and what tests of other modules need to have some.
+
+use super::*;
+use crate::{
+    config::Options,
+    net::StopPeers,
+    supervise::{ChildSpec, Settled},
+};
+
+/// Wires without parts, and the directory of their home.
+pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Board::default();
+    let options = Options {
+        bind: vec!["lo".into()],
+        no_lan: Some(true),
+        ..Options::default()
+    };
+    let wires = Wires::new(
+        Home::open(&dir.path().join("home")).unwrap(),
+        Root::new(board.clone()).start(),
+        board,
+        LogControl::default(),
+        Clock::start(),
+        1,
+        zeroize::Zeroizing::new([7; 32]),
+        Settings::from(options),
+    );
+    (dir, Arc::new(wires))
+}
+
+/// The address book's part, which comes back without a pause.
+pub(crate) fn eager_peers(wires: &Arc<Wires>) -> ChildSpec {
+    let mut spec = peers(wires);
+    spec.policy.first_pause = Duration::from_millis(1);
+    spec
+}
+
+#[actix::test]
+async fn what_feeds_the_address_book_is_made_anew_with_it() {
+    let (_dir, wires) = wires();
+    let sockets = open_port(&wires.settings(), 0).unwrap();
+    let port = sockets[0].local_addr().unwrap().port();
+    wires.port.store(port, Ordering::Relaxed);
+    add(&wires.root, eager_peers(&wires));
+    add(&wires.root, listener(&wires, Some(sockets)));
+    add(&wires.root, known_hosts(&wires));
+    wires.root.send(Settled).await.unwrap();
+    let addrs = || {
+        let (peers, listener) = (wires.peers.addr()?, wires.listener.addr()?);
+        Some((peers, listener, wires.known_hosts.addr()?))
+    };
+    let old = addrs().unwrap();
+    old.0.do_send(StopPeers);
+    let made_anew = async {
+        loop {
+            match addrs() {
+                Some(new) if new.0 != old.0 && new.1 != old.1 && new.2 != old.2 => return,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let anew = tokio::time::timeout(Duration::from_secs(10), made_anew).await;
+    assert!(anew.is_ok(), "{:?}", wires.board);
+    // The same port, at once and without a failure.
+    wires.root.send(Settled).await.unwrap();
+    for part in [part::PEERS, part::LISTENER, part::KNOWN_HOSTS] {
+        assert_eq!(wires.board.state(part), Some(ChildState::Running), "{part}");
+    }
+    assert_eq!(wires.listening()[0].port(), port);
+}
