@@ -49,12 +49,6 @@ pub struct Verdict {
     pub close_other: bool,
 }
 
-/// Whether the peer is this device itself.
-#[must_use]
-pub fn is_self(ours: &[u8; 32], theirs: &[u8; 32]) -> bool {
-    ours == theirs
-}
-
 /// Which of two connections is better, seen from either side.
 ///
 /// 1. A new boot nonce: the peer has restarted, the old connection is dead.
@@ -278,11 +272,5 @@ mod tests {
             ..old
         };
         assert_eq!(choose(&LOW, &HIGH, &alive, &new), Keep::Existing);
-    }
-
-    #[test]
-    fn reaching_oneself_is_seen() {
-        assert!(is_self(&LOW, &LOW));
-        assert!(!is_self(&LOW, &HIGH));
     }
 }

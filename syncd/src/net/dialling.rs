@@ -3,7 +3,15 @@
 use std::io;
 
 use sync_discovery::book::FailReason;
-use sync_net::{CloseReason, SessionError, tcp::DialError};
+use sync_net::{CloseReason, SessionError, handshake::HandshakeError, tcp::DialError};
+
+/// Whether the address that was reached is one of this device.
+pub(super) fn is_own(error: &DialError) -> bool {
+    let DialError::Session(CloseReason::Failed(SessionError::Handshake(error))) = error else {
+        return false;
+    };
+    matches!(error, HandshakeError::OwnKey)
+}
 
 /// The sort of a failure and its words for a report.
 pub(super) fn judge(error: &DialError) -> (FailReason, String) {

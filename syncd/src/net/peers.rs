@@ -24,7 +24,7 @@ use sync_discovery::{
 use sync_net::{
     CloseReason, Goodbye, Level,
     actor::NewSession,
-    dial::{Conn, Keep, is_self, judge},
+    dial::{Conn, Keep, judge},
     tcp::{Connected, DialError, EVENT_QUEUE, SessionHandle, dial, drive},
 };
 use tokio::sync::mpsc;
@@ -152,11 +152,6 @@ impl PeersActor {
             return turn_away(connected, Goodbye::FolderRemoved);
         };
         let ours = member.peer_key();
-        if is_self(&ours.0, &peer.0) {
-            debug!(%remote, "an address of our own");
-            self.book.ours(remote, now);
-            return turn_away(connected, Goodbye::Replaced);
-        }
         if self.stopping {
             return turn_away(connected, Goodbye::Stopping);
         }
@@ -424,6 +419,10 @@ impl Handler<Dialled> for PeersActor {
 #[rtype(result = "()")]
 struct SessionOver {
     session: SessionId,
+            Err(error) if dialling::is_own(&error) => {
+                debug!(addr = %dial.addr, "an address of our own");
+                self.book.ours(dial.addr, self.wires.mono());
+            }
     reason: CloseReason,
 }
 
@@ -453,3 +452,7 @@ impl Handler<Discovered> for PeersActor {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -1,0 +1,50 @@
+use super::*;
+use crate::{
+    net::ListCandidates,
+    supervise::Settled,
+    wiring::{self, RosterEntry, tests},
+};
+use sync_core::{control::CandidateState, keys::FolderKeys, secret::Secret};
+use sync_net::{SessionError, handshake::HandshakeError};
+use tokio::sync::oneshot;
+
+#[actix::test]
+async fn an_address_of_our_own_is_not_dialled_again() {
+    let (dir, wires) = tests::wires();
+    let keys = FolderKeys::derive(&Secret::generate([5; 21]));
+    let folder = FolderTag(keys.folder_id().0);
+    let entry = RosterEntry {
+        name: "folder".into(),
+        path: dir.path().to_owned(),
+        member: Arc::new(crate::net::Member::new(keys, &wires.device_secret)),
+        paused: false,
+        known_hosts: Vec::new(),
+        settings: sync_core::control::Settings::default(),
+    };
+    wires.roster().insert(folder, entry);
+    wiring::add(&wires.root, tests::eager_peers(&wires));
+    wires.root.send(Settled).await.unwrap();
+    let peers = wires.peers.addr().unwrap();
+    let addr: SocketAddr = "192.0.2.7:29170".parse().unwrap();
+    let candidate = sync_discovery::Candidate {
+        folder,
+        addr,
+        source: Source::KnownHost,
+        expires: wires.mono() + Duration::from_secs(3600),
+    };
+    peers.send(Discovered::Found(candidate)).await.unwrap();
+    let own = SessionError::Handshake(HandshakeError::OwnKey);
+    let dialled = Dialled {
+        dial: Dial {
+            folder,
+            addr,
+            source: Source::KnownHost,
+        },
+        result: Err(DialError::Session(own.into())),
+    };
+    peers.send(dialled).await.unwrap();
+    let (reply, answer) = oneshot::channel();
+    peers.send(ListCandidates { folder, reply }).await.unwrap();
+    let lines = answer.await.unwrap();
+    assert_eq!((lines.len(), lines[0].state), (1, CandidateState::Own));
+}
