@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
@@ -128,7 +129,10 @@ impl PeersActor {
             );
             let back = ctx.address();
             tokio::spawn(async move {
-                let result = dial(due.addr, member, hello, config, clock).await;
+                let dialling = dial(due.addr, member, hello, config, clock);
+                let result = unless_it_panics(dialling)
+                    .await
+                    .unwrap_or_else(|error| Err(DialError::Connect(error)));
                 // The manager's mailbox holds at most `MAX_DIALS` of these.
                 back.do_send(Dialled {
                     dial: due,
@@ -211,7 +215,9 @@ impl PeersActor {
         let (handle, driving) = drive(connected, sender);
         let (back, session) = (ctx.address(), info.session);
         tokio::spawn(async move {
-            let reason = driving.await;
+            let reason = unless_it_panics(driving)
+                .await
+                .unwrap_or(CloseReason::Disconnected);
             back.do_send(SessionOver { session, reason });
         });
         self.book.connected(tag, remote, PeerTag(peer.0), now);
@@ -346,6 +352,14 @@ impl PeersActor {
     }
 }
 
+/// Awaits a task in one of its own, so that a panic in it doesn't keep the end of it from being told.
+async fn unless_it_panics<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> io::Result<T> {
+    let ended = tokio::spawn(task).await;
+    ended.map_err(|_| io::Error::other("an error in the program; the log says where"))
+}
+
 /// Says goodbye to a session that isn't taken.
 fn turn_away(connected: Connected, goodbye: Goodbye) {
     let (sender, _) = mpsc::channel(1);
@@ -405,6 +419,10 @@ impl Handler<Dialled> for PeersActor {
         self.dials = self.dials.saturating_sub(1);
         match result {
             Ok(connected) => self.established(*connected, dial.source, ctx),
+            Err(error) if dialling::is_own(&error) => {
+                debug!(addr = %dial.addr, "an address of our own");
+                self.book.ours(dial.addr, self.wires.mono());
+            }
             Err(error) => {
                 let (reason, detail) = dialling::judge(&error);
                 debug!(addr = %dial.addr, %error, "not reached");
@@ -419,10 +437,6 @@ impl Handler<Dialled> for PeersActor {
 #[rtype(result = "()")]
 struct SessionOver {
     session: SessionId,
-            Err(error) if dialling::is_own(&error) => {
-                debug!(addr = %dial.addr, "an address of our own");
-                self.book.ours(dial.addr, self.wires.mono());
-            }
     reason: CloseReason,
 }
 

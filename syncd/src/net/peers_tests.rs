@@ -48,3 +48,10 @@ async fn an_address_of_our_own_is_not_dialled_again() {
     let lines = answer.await.unwrap();
     assert_eq!((lines.len(), lines[0].state), (1, CandidateState::Own));
 }
+
+#[tokio::test]
+async fn the_end_of_a_task_that_panics_is_told() {
+    assert_eq!(unless_it_panics(async { 3 }).await.unwrap(), 3);
+    let broken = unless_it_panics(async { panic!("a test's panic") });
+    assert!(broken.await.map(|(): ()| ()).is_err());
+}
