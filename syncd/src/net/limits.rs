@@ -15,6 +15,8 @@ const PER_FOLDER: usize = 256;
 const PER_SOURCE: usize = 64;
 /// Sessions in all folders. Each holds a file handle, of which a process commonly has 1,024.
 const IN_ALL: usize = 512;
+/// Beyond the limits of a folder and of all folders, for second sessions that are to replace the first.
+const RESERVE: usize = 32;
 /// Sessions of one peer in one folder: two until one is chosen, and two more that are being closed.
 const PER_PEER: usize = 4;
 
@@ -60,8 +62,8 @@ pub(super) fn room(sessions: impl Iterator<Item = Party>, new: Party) -> Result<
         }
     }
     match peer {
-        // The second one takes the place of the first.
-        1 => Ok(()),
+        // The second one takes the place of the first, but may be one of many that never do.
+        1 if folder < PER_FOLDER + RESERVE && all < IN_ALL + RESERVE => Ok(()),
         PER_PEER.. => Err(Full::Peer),
         _ if folder >= PER_FOLDER => Err(Full::Folder),
         _ if source >= PER_SOURCE => Err(Full::Source),
@@ -153,6 +155,17 @@ mod tests {
     fn many_folders_do_not_use_up_all_handles() {
         let (inside, full) = come((0..5_000).map(|n| party((n % 100) as u8, n, far(n))));
         assert_eq!((inside.len(), full), (IN_ALL, Some(Full::All)));
+    }
+
+    #[test]
+    fn second_sessions_have_a_reserve_and_no_more() {
+        let twice = |n: usize| (0..n).chain(0..n);
+        let (inside, full) = come(twice(PER_FOLDER).map(|n| party(1, n, far(n))));
+        assert_eq!(inside.len(), PER_FOLDER + RESERVE);
+        assert_eq!(full, Some(Full::Folder));
+        let (inside, full) = come(twice(IN_ALL).map(|n| party((n % 100) as u8, n, far(n))));
+        assert_eq!(inside.len(), IN_ALL + RESERVE);
+        assert_eq!(full, Some(Full::All));
     }
 
     #[test]
