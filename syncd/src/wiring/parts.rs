@@ -280,8 +280,8 @@ pub(crate) fn control(
     let mut first = Some(first);
     let factory = Box::new(move |reporter: Reporter| {
         let (first, path) = (first.take(), path.clone());
-        let (control, all, this) = (Arc::clone(&control), stop.clone(), stop.child_token());
-        let serving = this.clone();
+        let (control, this) = (Arc::clone(&control), stop.child_token());
+        let (serving, asked) = (this.clone(), this.clone());
         tokio::spawn(async move {
             let socket = match first {
                 Some(socket) => Ok(socket),
@@ -292,7 +292,7 @@ pub(crate) fn control(
                 Err(error) => Err(error),
             };
             reporter.down(match served {
-                Ok(()) if all.is_cancelled() => Down::Done,
+                Ok(()) if asked.is_cancelled() => Down::Done,
                 Ok(()) => Down::Failed("the control socket was closed".into()),
                 Err(error) => Down::Failed(error.to_string()),
             });
