@@ -171,21 +171,31 @@ pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
     }
 }
 
+/// A folder's thread, which ends with it: dropping an arbiter alone leaves its thread running.
+pub(super) struct FolderThread(pub(super) Arbiter);
+
+impl Drop for FolderThread {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// A folder, on a thread of its own: its engine reads the index, and must not hold up the others.
 pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
     let wires = Arc::clone(wires);
     let name = part::folder(&tag);
-    let mut arbiter: Option<Arbiter> = None;
+    let mut thread: Option<FolderThread> = None;
     let factory = Box::new(move |reporter: Reporter| {
         let entry = wires
             .roster()
             .get(&tag)
             .cloned()
             .ok_or("the folder was removed")?;
-        let arbiter = match arbiter.take().filter(|arbiter| arbiter.alive()) {
-            Some(old) => arbiter.insert(old),
-            None => arbiter
-                .insert(Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?),
+        let thread = match thread.take().filter(|thread| thread.0.alive()) {
+            Some(old) => thread.insert(old),
+            None => thread.insert(FolderThread(
+                Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?,
+            )),
         };
         let watch = FolderWatch {
             wires: Arc::clone(&wires),
@@ -193,7 +203,7 @@ pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
             reporter: Some(reporter),
         };
         let shared = Arc::clone(&wires);
-        let addr = FolderActor::start_in_arbiter(&arbiter.handle(), move |_| {
+        let addr = FolderActor::start_in_arbiter(&thread.0.handle(), move |_| {
             FolderActor::new(shared, tag, entry, watch)
         });
         wires.folders().insert(

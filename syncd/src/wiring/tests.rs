@@ -1,6 +1,6 @@
 //! Parts on real sockets of the loopback interface, and what tests of other modules need to have some.
 
-use super::*;
+use super::{parts::FolderThread, *};
 use crate::{
     config::Options,
     net::StopPeers,
@@ -68,4 +68,19 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
         assert_eq!(wires.board.state(part), Some(ChildState::Running), "{part}");
     }
     assert_eq!(wires.listening()[0].port(), port);
+}
+
+#[actix::test]
+async fn a_folders_thread_ends_with_the_folder() {
+    let thread = FolderThread(actix::Arbiter::new());
+    let handle = thread.0.handle();
+    assert!(handle.spawn(async {}));
+    drop(thread);
+    let ended = async {
+        while handle.spawn(async {}) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    assert!(ended.is_ok());
 }
