@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use sync_core::control::{Folder, FolderState};
+use sync_core::control::{ApiError, ErrorKind, Folder, FolderState};
 use sync_discovery::FolderTag;
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::{
     folder::{FolderAsk, report},
-    supervise::{ChildState, EndChild},
+    supervise::{ChildState, EndChild, ReviveChild},
     wiring::{RosterEntry, Wires, part},
 };
 
@@ -67,13 +67,69 @@ fn seconds_until(until: Instant) -> u64 {
 }
 
 /// Stops a part and waits for its end.
-pub(crate) async fn end_part(wires: &Wires, name: String) {
+///
+/// # Errors
+///
+/// When it takes too long. Then it still has its files open, and is started anew once it has ended.
+pub(crate) async fn end_part(wires: &Wires, name: String) -> Result<(), ApiError> {
+    end_within(wires, name, END).await
+}
+
+async fn end_within(wires: &Wires, name: String, patience: Duration) -> Result<(), ApiError> {
     let (done, ended) = oneshot::channel();
     wires.root.do_send(EndChild {
         name: name.clone(),
         done,
     });
-    if tokio::time::timeout(END, ended).await.is_err() {
-        warn!(part = name, "is slow to end");
+    if tokio::time::timeout(patience, ended).await.is_ok() {
+        return Ok(());
+    }
+    warn!(part = name, "is slow to end");
+    match wires.root.send(ReviveChild(name)).await {
+        // It ended just now.
+        Ok(false) => Ok(()),
+        _ => Err(ApiError::new(
+            ErrorKind::Unavailable,
+            "what is to be changed is busy and doesn't stop yet",
+        )
+        .with_hint("nothing was changed; try again in a minute")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        policy::Policy,
+        supervise::{AddChild, ChildSpec, Reporter, Settled},
+        wiring::tests,
+    };
+
+    #[actix::test]
+    async fn a_part_that_does_not_end_is_left_and_comes_back() {
+        let (_dir, wires) = tests::wires();
+        let (sender, mut reporters) = tokio::sync::mpsc::unbounded_channel::<Reporter>();
+        let factory = Box::new(move |reporter| {
+            sender.send(reporter).map_err(|e| e.to_string())?;
+            Ok(Box::new(|| {}) as _)
+        });
+        wires.root.do_send(AddChild(ChildSpec {
+            name: "part".into(),
+            policy: Policy::vital(),
+            factory,
+        }));
+        let busy = reporters.recv().await.unwrap();
+        let short = Duration::from_millis(1);
+        let error = end_within(&wires, "part".into(), short).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        drop(busy);
+        // The next one is told to stop, and does.
+        let next = reporters.recv().await.unwrap();
+        wires.root.send(Settled).await.unwrap();
+        let ending = end_part(&wires, "part".into());
+        let (ended, ()) = tokio::join!(ending, async { drop(next) });
+        assert_eq!(ended, Ok(()));
+        assert_eq!(wires.board.state("part"), None);
+        assert_eq!(end_within(&wires, "part".into(), short).await, Ok(()));
     }
 }

@@ -4,6 +4,7 @@
 //! time. It owns `folders.toml` and `secrets.toml`, and must never show a secret but to the user who asks for it.
 
 mod reload;
+mod removing;
 mod secretless;
 
 use std::{fs, path::Path, sync::Arc};
@@ -11,8 +12,8 @@ use std::{fs, path::Path, sync::Arc};
 use serde_json::json;
 use sync_core::{
     control::{
-        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef,
-        RemovedFolder, SecretShown, SecretText, Setting, check_name,
+        AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, SecretShown,
+        SecretText, Setting, check_name,
     },
     keys::FolderKeys,
     secret::{Level, SECRET_BYTES, Secret},
@@ -25,7 +26,7 @@ use sync_store::{
     fs::{Disk, RootDisk},
     identity::{IdentityError, SecretsFile},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -206,36 +207,6 @@ impl House {
         }
     }
 
-    /// Forgets a folder, its index, its identity and its secret. Its files and its archive stay.
-    pub(crate) async fn remove(&mut self, folder: &FolderRef) -> Result<RemovedFolder, ApiError> {
-        if let Some(entry) = self.wires.find_secretless(folder) {
-            return self.remove_secretless(entry);
-        }
-        let (tag, entry) = self.wires.find(folder)?;
-        let id = hex(&tag.0);
-        // Off the list first: after a crash half-way, what is left is of no harm.
-        self.book.remove(&id).map_err(internal)?;
-        self.wires.roster().remove(&tag);
-        self.withdraw(tag);
-        end_part(&self.wires, part::folder(&tag)).await;
-        self.secrets.remove(&id).map_err(internal)?;
-        open::forget(&self.wires.home, &id, true).map_err(internal)?;
-        if let Err(error) = open::unmark(&entry.path) {
-            warn!(path = %entry.path.display(), %error, "the mark .sync/id stays in the directory");
-        }
-        info!(folder = %entry.name, "removed; its files stay");
-        let path = entry.path.to_string_lossy().into_owned();
-        self.wires.events.push(
-            EventType::FolderRemoved,
-            Some(&entry.name),
-            json!({ "path": path }),
-        );
-        Ok(RemovedFolder {
-            name: entry.name,
-            path,
-        })
-    }
-
     /// Does something with a folder.
     pub(crate) async fn act(
         &mut self,
@@ -343,7 +314,7 @@ impl House {
             .filter(|e| e.id != hex(&tag.0))
             .collect();
         folders::check_root(&entry.path, self.wires.home.path(), &others)?;
-        end_part(&self.wires, part::folder(&tag)).await;
+        end_part(&self.wires, part::folder(&tag)).await?;
         let adopted =
             open::forget(&self.wires.home, &hex(&tag.0), false).map_err(|e| e.to_string());
         let adopted =
@@ -371,7 +342,7 @@ impl House {
             .filter(|e| e.id != hex(&tag.0))
             .collect();
         let path = folders::check_root(path, self.wires.home.path(), &others)?;
-        end_part(&self.wires, part::folder(&tag)).await;
+        end_part(&self.wires, part::folder(&tag)).await?;
         let moved = open::bears_mark(&path, &self.wires.home, entry.member.keys())
             .map_err(|reason| {
                 ApiError::new(

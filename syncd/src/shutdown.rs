@@ -65,9 +65,9 @@ pub(crate) async fn stop_all(wires: &Arc<Wires>) {
     let deadline = began + DEADLINE;
     let first = async {
         for name in [part::LAN, part::KNOWN_HOSTS, part::LISTENER] {
-            end_part(wires, name.to_owned()).await;
+            let _ = end_part(wires, name.to_owned()).await;
         }
-        end_part(wires, part::PEERS.to_owned()).await;
+        let _ = end_part(wires, part::PEERS.to_owned()).await;
     };
     if timeout_at(began + GOODBYES, first).await.is_err() {
         warn!("the network is slow to end; the folders are closed meanwhile");

@@ -45,15 +45,18 @@ impl House {
             }
         }
         if old.lan != kept.lan {
-            end_part(&self.wires, part::LAN.to_owned()).await;
+            let ended = end_part(&self.wires, part::LAN.to_owned()).await.is_ok();
             self.wires.lan.set(None);
-            if kept.lan {
+            if kept.lan && ended {
                 wiring::add(&self.wires.root, wiring::lan(&self.wires));
             }
         }
         if old.name != kept.name {
-            end_part(&self.wires, part::LISTENER.to_owned()).await;
-            wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
+            // One that is slow to end comes back by itself, with the new name.
+            let ended = end_part(&self.wires, part::LISTENER.to_owned()).await;
+            if ended.is_ok() {
+                wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
+            }
         }
         info!(changed = ?now, "config.toml was read again");
         self.wires

@@ -3,17 +3,14 @@
 
 use std::path::Path;
 
-use serde_json::json;
 use sync_core::{
-    control::{ApiError, ErrorKind, EventType, RemovedFolder},
+    control::{ApiError, ErrorKind},
     keys::FolderKeys,
     secret::Secret,
 };
-use tracing::{info, warn};
 
-use super::{House, internal};
+use super::House;
 use crate::{
-    folder::open,
     folders::{self, FolderEntry},
     wiring::hex,
 };
@@ -73,29 +70,6 @@ impl House {
         found.map(|entry| FolderEntry {
             level: keys.level(),
             ..entry
-        })
-    }
-
-    /// Takes a folder without a secret off the list. Its files and its archive stay.
-    pub(super) fn remove_secretless(
-        &mut self,
-        entry: FolderEntry,
-    ) -> Result<RemovedFolder, ApiError> {
-        self.book.remove(&entry.id).map_err(internal)?;
-        self.wires.secretless().retain(|e| e.id != entry.id);
-        open::forget(&self.wires.home, &entry.id, true).map_err(internal)?;
-        if let Err(error) = open::unmark(&entry.path) {
-            warn!(path = %entry.path.display(), %error, "the mark .sync/id stays in the directory");
-        }
-        info!(folder = %entry.name, "removed; its files stay");
-        let path = entry.path.to_string_lossy().into_owned();
-        let data = json!({ "path": path });
-        self.wires
-            .events
-            .push(EventType::FolderRemoved, Some(&entry.name), data);
-        Ok(RemovedFolder {
-            name: entry.name,
-            path,
         })
     }
 }

@@ -1,0 +1,70 @@
+//! Taking a folder off the list. Its files and its archive stay.
+
+use std::path::Path;
+
+use serde_json::json;
+use sync_core::control::{ApiError, EventType, FolderRef, RemovedFolder};
+use sync_discovery::FolderTag;
+use tracing::{info, warn};
+
+use super::{House, internal};
+use crate::{
+    asking::end_part,
+    folder::open,
+    folders::FolderEntry,
+    wiring::{self, RosterEntry, hex, part},
+};
+
+impl House {
+    /// Forgets a folder, its index, its identity and its secret.
+    pub(crate) async fn remove(&mut self, folder: &FolderRef) -> Result<RemovedFolder, ApiError> {
+        if let Some(entry) = self.wires.find_secretless(folder) {
+            return self.remove_secretless(entry);
+        }
+        let (tag, entry) = self.wires.find(folder)?;
+        let id = hex(&tag.0);
+        // Members are told that it is gone, so the roster comes first.
+        self.wires.roster().remove(&tag);
+        self.withdraw(tag);
+        if let Err(error) = end_part(&self.wires, part::folder(&tag)).await {
+            self.put_back(tag, entry);
+            return Err(error);
+        }
+        // Off the list next: after a crash half-way, what is left is of no harm.
+        if let Err(error) = self.book.remove(&id) {
+            self.put_back(tag, entry);
+            wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+            return Err(internal(error));
+        }
+        self.secrets.remove(&id).map_err(internal)?;
+        open::forget(&self.wires.home, &id, true).map_err(internal)?;
+        Ok(self.removed(entry.name, &entry.path))
+    }
+
+    /// Takes a folder without a secret off the list.
+    fn remove_secretless(&mut self, entry: FolderEntry) -> Result<RemovedFolder, ApiError> {
+        self.book.remove(&entry.id).map_err(internal)?;
+        self.wires.secretless().retain(|e| e.id != entry.id);
+        open::forget(&self.wires.home, &entry.id, true).map_err(internal)?;
+        Ok(self.removed(entry.name, &entry.path))
+    }
+
+    fn put_back(&self, tag: FolderTag, entry: RosterEntry) {
+        self.announce(tag, &entry);
+        self.wires.roster().insert(tag, entry);
+    }
+
+    /// Unmarks its directory and says that it is gone.
+    fn removed(&self, name: String, path: &Path) -> RemovedFolder {
+        if let Err(error) = open::unmark(path) {
+            warn!(path = %path.display(), %error, "the mark .sync/id stays in the directory");
+        }
+        info!(folder = %name, "removed; its files stay");
+        let path = path.to_string_lossy().into_owned();
+        let data = json!({ "path": path });
+        self.wires
+            .events
+            .push(EventType::FolderRemoved, Some(&name), data);
+        RemovedFolder { name, path }
+    }
+}
