@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use futures_util::future::join_all;
 use sync_core::{
     control::{
         AddedFolder, ApiError, Candidate, Device, ErrorItem, ErrorKind, FileInfo, Folder,
@@ -69,10 +70,9 @@ impl Control for Daemon {
                 .iter()
                 .map(|(tag, e)| (*tag, e.clone()))
                 .collect();
-            let mut folders = Vec::with_capacity(roster.len());
-            for (tag, entry) in &roster {
-                folders.push(report_of(wires, *tag, entry).await);
-            }
+            // All at once: each may take a while to say that it is busy.
+            let asked = roster.iter().map(|(tag, e)| report_of(wires, *tag, e));
+            let mut folders = join_all(asked).await;
             folders.extend(wires.secretless().iter().map(report::without_secret));
             folders.sort_by(|a, b| a.name.cmp(&b.name));
             let sum = |of: fn(&Rates) -> u64| folders.iter().map(|f| of(&f.rates)).sum();
