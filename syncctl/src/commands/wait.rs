@@ -5,7 +5,7 @@ mod progress;
 use std::time::Duration;
 
 use sync_core::control::{Folder, FolderState};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::progress::Progress;
 use super::{Ended, folder::needed};
@@ -20,16 +20,25 @@ use crate::{
 const EAGER: Duration = Duration::from_millis(50);
 const CALM: Duration = Duration::from_millis(250);
 const EAGER_FOR: Duration = Duration::from_secs(5);
+/// How long the first look may take, even if less time is given.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(client: &Client, args: &WaitArgs, out: &mut Out) -> Ended {
-    let path = client.folder(&args.folder).await?;
     let began = Instant::now();
     let deadline = args
         .timeout
         .and_then(|seconds| began.checked_add(Duration::from_secs(seconds)));
+    let last_answer = deadline.map(|deadline| deadline.max(began + FIRST_LOOK));
+    let path = within(last_answer, client.folder(&args.folder), args).await?;
     let mut progress = Progress::new(out.stderr_terminal);
     loop {
-        let answer = client.get(&path).await?;
+        let answer = match within(last_answer, client.get(&path), args).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                progress.clear();
+                return Err(failure);
+            }
+        };
         let folder: Folder = client.read(answer.clone())?;
         match look(&folder, args.peers) {
             Look::Done => {
@@ -61,6 +70,24 @@ pub(crate) async fn run(client: &Client, args: &WaitArgs, out: &mut Out) -> Ende
         let pause = if now - began < EAGER_FOR { EAGER } else { CALM };
         sleep(deadline.map_or(pause, |deadline| pause.min(deadline - now))).await;
     }
+}
+
+/// An answer of the daemon, if it comes in time.
+async fn within<T>(
+    last: Option<Instant>,
+    asking: impl Future<Output = Result<T, Failure>>,
+    args: &WaitArgs,
+) -> Result<T, Failure> {
+    let Some(last) = last else {
+        return asking.await;
+    };
+    timeout_at(last, asking).await.unwrap_or_else(|_| {
+        let waited = text::duration(args.timeout.unwrap_or(0));
+        Err(Failure::TimedOut {
+            message: format!("after {waited} the daemon doesn't answer"),
+            hint: Some("`syncctl status` shows whether it is up".to_owned()),
+        })
+    })
 }
 
 enum Look {

@@ -53,3 +53,24 @@ fn what_cannot_come_by_itself_is_not_waited_for() {
         assert!(failure.hint().is_some_and(|hint| hint.contains("syncctl")));
     }
 }
+
+/// A daemon that takes connections and says nothing, as one that was stopped with SIGSTOP.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_does_not_answer_is_not_waited_for_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = crate::Home::resolve(Some(dir.path())).unwrap();
+    let _silent = tokio::net::UnixListener::bind(home.socket()).unwrap();
+    let client = Client::new(home);
+    for timeout in [0, 7] {
+        let args = WaitArgs {
+            folder: "Docs".into(),
+            timeout: Some(timeout),
+            peers: None,
+        };
+        let began = Instant::now();
+        let failure = run(&client, &args, &mut Out::system()).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::TimedOut);
+        let waited = Duration::from_secs(timeout).max(FIRST_LOOK);
+        assert!(began.elapsed() < waited + Duration::from_millis(50));
+    }
+}
