@@ -98,7 +98,8 @@ async fn add(client: &Client, args: AddArgs, out: &mut Out) -> Ended {
         folder.level
     ))?;
     if secret.is_some() && out.stdout_terminal {
-        let dir = text::shell_word(&directory_elsewhere(&folder.path));
+        let home = std::env::var("HOME").unwrap_or_default();
+        let dir = directory_elsewhere(&folder.path, &home);
         out.note(&format!(
             "The first line is its secret. On the next machine run\n  syncd run --folder {dir} --secret -\n\
              and give it there. `syncctl secret show {}` shows it again.",
@@ -108,15 +109,17 @@ async fn add(client: &Client, args: AddArgs, out: &mut Out) -> Ended {
     Ok(Exit::Done)
 }
 
-/// A folder's root as it may be written on another machine: below the home there, if it is so here.
-fn directory_elsewhere(path: &str) -> String {
-    let home = std::env::var("HOME").unwrap_or_default();
-    match path
+/// A folder's root as a shell on another machine takes it: below the home there, if it is so here.
+fn directory_elsewhere(path: &str, home: &str) -> String {
+    let below = path
         .strip_prefix(home.trim_end_matches('/'))
         .filter(|_| !home.is_empty())
-    {
-        Some(rest) if rest.starts_with('/') => safe(&format!("~{rest}")),
-        _ => safe(path),
+        .and_then(|rest| rest.strip_prefix('/'));
+    match below {
+        // In quotes a shell wouldn't take `~` for the home.
+        Some("") => "~/".to_owned(),
+        Some(rest) => format!("~/{}", text::shell_word(&safe(rest))),
+        None => text::shell_word(&safe(path)),
     }
 }
 
@@ -348,4 +351,19 @@ async fn each(client: &Client, args: SomeFolders, verb: &str, done: &str, out: &
         return Ok(last.map_or(Exit::Done, |failure| failure.exit()));
     };
     act(client, folder, verb, &json!({}), done, out).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_for_the_next_machine_keeps_the_home_out_of_quotes() {
+        let elsewhere = |path| directory_elsewhere(path, "/home/eve/");
+        assert_eq!(elsewhere("/home/eve/Sync"), "~/Sync");
+        assert_eq!(elsewhere("/home/eve/My Photos"), "~/'My Photos'");
+        assert_eq!(elsewhere("/home/eve2/x"), "/home/eve2/x");
+        assert_eq!(elsewhere("/mnt/big disk"), "'/mnt/big disk'");
+        assert_eq!(directory_elsewhere("/x", ""), "/x");
+    }
 }
