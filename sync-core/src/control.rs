@@ -36,7 +36,7 @@ pub use request::{
     AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, RemovedFolder, SecretShown,
     SecretText, SetFolder, Stopping, check_name,
 };
-pub use setting::{Setting, SettingError, Settings, check_known_host};
+pub use setting::{Setting, SettingError, Settings};
 
 /// The greatest body of a request, in bytes. The server refuses more before it reads it.
 pub const MAX_BODY: u64 = 64 * 1024;

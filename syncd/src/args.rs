@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use sync_core::control::check_known_host;
 
-use crate::config::{Listen, Options, check_device_name, check_log};
+use crate::{
+    config::{Listen, Options, check_device_name, check_log},
+    known_host,
+};
 
 /// Keeps folders the same on several machines, with one secret and no server.
 #[derive(Debug, Parser)]
@@ -64,7 +66,7 @@ pub struct Run {
     #[arg(long, value_name = "INTERFACE")]
     pub bind: Vec<String>,
     /// Look for members at this address, for all folders; may be repeated
-    #[arg(long, value_name = "HOST:PORT", value_parser = known_host)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host)]
     pub known_host: Vec<String>,
     /// Don't announce or look for folders on the local network
     #[arg(long)]
@@ -110,10 +112,8 @@ fn device_name(text: &str) -> Result<String, String> {
     check_device_name(text).map(|()| text.to_owned())
 }
 
-fn known_host(text: &str) -> Result<String, String> {
-    check_known_host(text)
-        .map(|()| text.to_owned())
-        .map_err(|e| e.to_string())
+fn host(text: &str) -> Result<String, String> {
+    known_host::check(text).map(|()| text.to_owned())
 }
 
 fn log(text: &str) -> Result<String, String> {
@@ -158,7 +158,7 @@ mod tests {
     fn wrong_usage_is_refused_with_code_2() {
         let wrong: [&[&str]; 7] = [
             &["--listen", "x"],
-            &["--known-host", "nohost"],
+            &["--known-host", "10.0.0.256:80"],
             &["--secret", "-"],
             &["--name", ""],
             &["--lan-port", "70000"],

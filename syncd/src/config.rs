@@ -15,8 +15,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use sync_core::control::check_known_host;
 use toml::Spanned;
+
+use crate::known_host;
 
 /// The port for peers, unless told otherwise.
 pub const PEER_PORT: u16 = 29_170;
@@ -164,7 +165,7 @@ impl Options {
         });
         let mut known_hosts = Vec::new();
         for host in raw.known_host.unwrap_or_default() {
-            check_known_host(host.get_ref()).map_err(|e| at(Some(host.span()), e.to_string()))?;
+            known_host::check(host.get_ref()).map_err(|e| at(Some(host.span()), e))?;
             known_hosts.push(host.into_inner());
         }
         Ok(Self {

@@ -26,7 +26,7 @@ use sync_store::{
     fs::{Disk, RootDisk},
     identity::{IdentityError, SecretsFile},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     control::NewFolder,
     folder::{FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
+    known_host,
     net::{Member, RefreshFolder},
     wiring::{self, RosterEntry, Wires, hex, part},
 };
@@ -55,6 +56,13 @@ impl House {
         let book = FolderBook::load(&wires.home.folders())?;
         let secrets = SecretsFile::open(&wires.home.secrets())?;
         for entry in book.entries() {
+            for wrong in entry
+                .known_hosts
+                .iter()
+                .filter_map(|h| known_host::check(h).err())
+            {
+                warn!(folder = %entry.name, "a known host is left out: {wrong}");
+            }
             let keys = secrets
                 .secret(&entry.id)
                 .and_then(|text| Secret::parse(text).ok());

@@ -10,6 +10,7 @@ mod folder;
 pub mod folders;
 pub mod home;
 mod house;
+mod known_host;
 pub mod lock;
 pub mod log;
 mod net;

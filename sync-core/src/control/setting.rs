@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most known hosts of one folder.
-const MAX_KNOWN_HOSTS: usize = 256;
-
 /// The settings of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -63,27 +60,14 @@ pub enum SettingError {
         /// What would have been right.
         takes: &'static str,
     },
-    /// An address isn't `host:port`.
-    #[error(
-        "`{host}` is no address of a host: it takes HOST:PORT, with [ ] around an IPv6 address"
-    )]
-    KnownHost {
-        /// What was given.
-        host: String,
-    },
-    /// There are too many addresses.
-    #[error("{found} known hosts are too many, a folder takes {MAX_KNOWN_HOSTS}")]
-    TooManyHosts {
-        /// How many were given.
-        found: usize,
-    },
 }
 
 impl Setting {
     /// The names of all settings.
     pub const KEYS: [&str; 5] = ["lan", "known_hosts", "archive_days", "min_free", "rescan"];
 
-    /// Reads a setting as a person writes it.
+    /// Reads a setting as a person writes it. Known hosts are only told apart: what is an address is for
+    /// the daemon to say, which looks it up.
     ///
     /// # Errors
     ///
@@ -108,7 +92,6 @@ impl Setting {
                     .filter(|host| !host.is_empty())
                     .map(str::to_owned)
                     .collect();
-                Self::check_known_hosts(&hosts)?;
                 Ok(Self::KnownHosts(hosts))
             }
             "archive_days" => value
@@ -145,57 +128,6 @@ impl Setting {
             Self::MinFree(_) => "min_free",
             Self::Rescan(_) => "rescan",
         }
-    }
-
-    /// Checks a list of addresses of members.
-    ///
-    /// # Errors
-    ///
-    /// Names the first that isn't `host:port`, or says that they are too many.
-    pub fn check_known_hosts(hosts: &[String]) -> Result<(), SettingError> {
-        if hosts.len() > MAX_KNOWN_HOSTS {
-            return Err(SettingError::TooManyHosts { found: hosts.len() });
-        }
-        hosts.iter().try_for_each(|host| check_known_host(host))
-    }
-}
-
-/// Whether a text is the address of a host: a name, an IPv4 address or an IPv6 address in brackets, a
-/// colon, and a port that isn't 0.
-///
-/// # Errors
-///
-/// [`SettingError::KnownHost`] if it isn't.
-pub fn check_known_host(text: &str) -> Result<(), SettingError> {
-    let good = text.len() <= 300
-        && text.rsplit_once(':').is_some_and(|(host, port)| {
-            let port_is_good = port.parse::<u16>().is_ok_and(|port| port != 0)
-                && port.bytes().all(|byte| byte.is_ascii_digit());
-            let host_is_good = match host
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-            {
-                // A zone, as in `fe80::1%eth0`, belongs to the host that reads it.
-                Some(ip) => ip
-                    .split('%')
-                    .next()
-                    .is_some_and(|ip| ip.parse::<core::net::Ipv6Addr>().is_ok()),
-                None => {
-                    !host.is_empty()
-                        && host.len() <= 253
-                        && host
-                            .bytes()
-                            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-                }
-            };
-            port_is_good && host_is_good
-        });
-    if good {
-        Ok(())
-    } else {
-        Err(SettingError::KnownHost {
-            host: text.chars().take(300).collect(),
-        })
     }
 }
 

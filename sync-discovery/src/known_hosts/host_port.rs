@@ -42,6 +42,11 @@ pub enum HostPortError {
     /// An IPv6 address without brackets.
     #[error("write an IPv6 address in brackets: [address]:port")]
     Brackets,
+    /// The zone of an IPv6 address is the name of an interface.
+    #[error(
+        "write the interface by its number, as in [fe80::1%3]:29170 (`ip link` shows the numbers)"
+    )]
+    Zone,
     /// It looks like an address and is none, or can't be a single host.
     #[error("not the address of a host")]
     Address,
@@ -78,8 +83,13 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<Self, HostPortError> {
         if text.starts_with('[') {
-            let (_, port) = text.rsplit_once("]:").ok_or(HostPortError::NoPort)?;
+            let (address, port) = text.rsplit_once("]:").ok_or(HostPortError::NoPort)?;
             parse_port(port)?;
+            if let Some((_, zone)) = address.split_once('%')
+                && !zone.bytes().all(|b| b.is_ascii_digit())
+            {
+                return Err(HostPortError::Zone);
+            }
             let addr: SocketAddrV6 = text.parse().map_err(|_| HostPortError::Address)?;
             return literal(SocketAddr::V6(addr));
         }
@@ -194,6 +204,8 @@ mod tests {
             ("[::1]:0", Port),
             ("::1:80", Brackets),
             ("fe80::1:80", Brackets),
+            ("[fe80::1%eth0]:80", Zone),
+            ("[fe80::1%]:80", Address),
             ("[example.org]:80", Address),
             ("10.0.0.256:80", Address),
             ("10.0.1:80", Address),

@@ -5,12 +5,13 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use sync_core::{
     control::{
         AddFolder, AddedFolder, ApiError, Candidate, ErrorItem, FileInfo, Folder, FolderAction,
-        FolderRef, RemovedFolder, SecretShown, Setting, Status, check_name,
+        FolderRef, RemovedFolder, SecretShown, Status, check_name,
     },
     secret::{Level, Secret},
 };
 
 use super::EventLog;
+use crate::known_host;
 
 /// The longest path of a folder's root, in bytes: what Linux takes.
 const MAX_PATH: usize = 4095;
@@ -87,8 +88,7 @@ impl NewFolder {
         if let Some(name) = &request.name {
             check_name(name)?;
         }
-        Setting::check_known_hosts(&request.known_hosts)
-            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        known_host::check_all(&request.known_hosts).map_err(ApiError::bad_request)?;
         Ok(Self {
             path: absolute(&request.path)?,
             secret,

@@ -27,6 +27,7 @@ use sync_core::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Control, NewFolder, backend::absolute, metrics};
+use crate::known_host;
 
 /// The longest path of a file in a folder, in bytes, as `sync_core::path` takes it.
 const MAX_FILE_PATH: usize = 4096;
@@ -199,6 +200,9 @@ async fn set_folder(
 ) -> Reply<Folder> {
     let setting = Setting::parse(&request.key, &request.value)
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if let Setting::KnownHosts(hosts) = &setting {
+        known_host::check_all(hosts).map_err(ApiError::bad_request)?;
+    }
     Ok(Json(app.control.act(id, FolderAction::Set(setting)).await?))
 }
 
