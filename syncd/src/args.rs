@@ -71,8 +71,8 @@ pub struct Run {
     /// Don't announce or look for folders on the local network
     #[arg(long)]
     pub no_lan: bool,
-    /// UDP port of the announcements on the local network [default: 29171]
-    #[arg(long, value_name = "PORT")]
+    /// UDP port of the announcements on the local network, the same on all devices [default: 29171]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub lan_port: Option<u16>,
     /// Keep the distributed hash tables of later versions off; this version has none
     #[arg(long)]
@@ -156,12 +156,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused_with_code_2() {
-        let wrong: [&[&str]; 7] = [
+        let wrong: [&[&str]; 8] = [
             &["--listen", "x"],
             &["--known-host", "10.0.0.256:80"],
             &["--secret", "-"],
             &["--name", ""],
             &["--lan-port", "70000"],
+            &["--lan-port", "0"],
             &["--log", ""],
             &["--nonsense"],
         ];

@@ -168,13 +168,17 @@ impl Options {
             known_host::check(host.get_ref()).map_err(|e| at(Some(host.span()), e))?;
             known_hosts.push(host.into_inner());
         }
+        if let Some(port) = raw.lan_port.as_ref().filter(|port| *port.get_ref() == 0) {
+            let message = "`lan-port` is the same on all devices, so it can't be any free one: it takes 1 to 65535";
+            return Err(at(Some(port.span()), message.to_owned()));
+        }
         Ok(Self {
             name: checked(raw.name, check_device_name)?,
             listen: listen.transpose()?,
             bind: raw.bind.unwrap_or_default(),
             known_hosts,
             no_lan: raw.no_lan,
-            lan_port: raw.lan_port,
+            lan_port: raw.lan_port.map(Spanned::into_inner),
             no_dht: raw.no_dht,
             no_upnp: raw.no_upnp,
             log: checked(raw.log, check_log)?,
@@ -192,7 +196,7 @@ struct Raw {
     bind: Option<Vec<String>>,
     known_host: Option<Vec<Spanned<String>>>,
     no_lan: Option<bool>,
-    lan_port: Option<u16>,
+    lan_port: Option<Spanned<u16>>,
     no_dht: Option<bool>,
     no_upnp: Option<bool>,
     log: Option<Spanned<String>>,
@@ -411,6 +415,7 @@ mod tests {
         assert!(error("listen = 70000").starts_with("/home/x/config.toml:1:10: "));
         let hosts = error("known-host = [\n  \"a:1\",\n  \"nö:1\",\n  \"b\"]");
         assert!(hosts.starts_with("/home/x/config.toml:3:3: "), "{hosts}");
+        assert!(error("lan-port = 0").starts_with("/home/x/config.toml:1:12: `lan-port` is"));
         assert!(error("log = \"\"").contains("`log` takes"));
         assert!(error("name = \" \"").contains("1 to 64 bytes"));
     }
