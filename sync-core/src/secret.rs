@@ -28,6 +28,7 @@
 //! version refuses.
 
 mod error;
+mod hide;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,6 +39,7 @@ use ed25519_dalek::VerifyingKey;
 use zeroize::Zeroizing;
 
 pub use error::SecretError;
+pub use hide::hide_secrets;
 pub(crate) use text::{for_each_value, symbol_of};
 
 use crate::keys::derive;
@@ -54,6 +56,9 @@ pub const READ_ONLY_SYMBOLS: usize = 1 + text::symbols_for(READ_ONLY_BYTES) + te
 
 /// The read secret and the verifying key.
 const READ_ONLY_BYTES: usize = SECRET_BYTES + 32;
+
+/// The most that need be read where a secret is expected, in bytes. No secret comes near it.
+pub const MAX_INPUT: u64 = 4_096;
 
 /// Longer texts are refused unread. No secret comes near it.
 const TEXT_LIMIT: usize = 1024;

@@ -3,8 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use sync_core::secret::hide_secrets;
 
-use crate::{Exit, input};
+use crate::Exit;
 
 /// Manages the syncd daemon of this machine.
 #[derive(Debug, Parser)]
@@ -271,9 +272,8 @@ pub fn explain(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
-    let typed = || std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let plain = error.render().to_string();
-    let hidden = input::hide_secrets(&plain, typed());
+    let hidden = hide_secrets(&plain);
     if hidden == plain {
         let _ = error.print();
     } else {
