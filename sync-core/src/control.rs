@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod file;
 mod folder;
+mod home;
 mod request;
 mod setting;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use folder::{
     Candidate, CandidateState, Counts, ErrorItem, Folder, FolderState, FoundBy, Held, Need,
     PathKind, Peer, Rates, ScanProgress, Transport,
 };
+pub use home::locate_home;
 pub use request::{
     AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, RemovedFolder, SecretShown,
     SecretText, SetFolder, Stopping, check_name,

@@ -1,11 +1,11 @@
-//! Where the daemon's control socket is. The daemon itself goes by the same rule.
+//! Where the daemon's control socket is.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-use sync_core::control::SOCKET_NAME;
+use sync_core::control::{SOCKET_NAME, locate_home};
 
 use crate::Failure;
 
@@ -20,30 +20,13 @@ pub(crate) struct Home {
 impl Home {
     /// `--home`, else `SYNCD_HOME`, else `syncd` in the platform's data directory.
     pub(crate) fn resolve(given: Option<&Path>) -> Result<Self, Failure> {
-        let var = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let named = given.map(Path::to_path_buf);
-        if let Some(dir) = named.or_else(|| var("SYNCD_HOME")) {
-            let dir = std::path::absolute(&dir).unwrap_or(dir);
-            return Ok(Self {
-                dir,
-                given: given.is_some(),
-            });
-        }
-        let data = if cfg!(target_os = "macos") {
-            var("HOME").map(|home| home.join("Library/Application Support"))
-        } else {
-            var("XDG_DATA_HOME")
-                .filter(|dir| dir.is_absolute())
-                .or_else(|| var("HOME").map(|home| home.join(".local/share")))
-        };
-        let dir = data.map(|data| data.join("syncd")).ok_or_else(|| {
+        let dir = locate_home(given, |name| env::var_os(name)).ok_or_else(|| {
             Failure::usage("HOME isn't set; say where the daemon's home is by --home DIR")
         })?;
-        Ok(Self { dir, given: false })
+        Ok(Self {
+            dir: std::path::absolute(&dir).unwrap_or(dir),
+            given: given.is_some(),
+        })
     }
 
     /// The control socket.

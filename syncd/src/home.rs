@@ -18,7 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sync_core::control::SOCKET_NAME;
+use rustix::process::geteuid;
+use sync_core::control::{SOCKET_NAME, locate_home};
 
 /// Why the home can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,24 +68,7 @@ impl Home {
     ///
     /// When none of them is known.
     pub fn locate(given: Option<&Path>) -> Result<PathBuf, HomeError> {
-        let set = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        if let Some(given) = given {
-            return Ok(given.to_owned());
-        }
-        if let Some(home) = set("SYNCD_HOME") {
-            return Ok(home);
-        }
-        // XDG base directories; a relative one is to be ignored.
-        if let Some(data) = set("XDG_DATA_HOME").filter(|data| data.is_absolute()) {
-            return Ok(data.join("syncd"));
-        }
-        set("HOME")
-            .map(|home| home.join(".local/share/syncd"))
-            .ok_or(HomeError::Nowhere)
+        locate_home(given, |name| std::env::var_os(name)).ok_or(HomeError::Nowhere)
     }
 
     /// Makes the directory if it isn't there, and sees that only this user can look into it and that it
