@@ -14,12 +14,23 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::process::geteuid;
 use sync_core::control::{SOCKET_NAME, locate_home};
+
+/// The directories in it.
+const DIRS: [&str; 2] = ["identity", "index"];
+/// The files in it.
+const FILES: [&str; 5] = [
+    "config.toml",
+    "folders.toml",
+    "secrets.toml",
+    "lock",
+    SOCKET_NAME,
+];
 
 /// Why the home can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +51,26 @@ pub enum HomeError {
     /// Something else is there.
     #[error("the daemon's home {} isn't a directory; choose another one with --home DIR", path.display())]
     NotADirectory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It is a directory with other things, open to other users.
+    #[error(
+        "{} has other files in it and others may look into it; it isn't closed to them for the daemon's \
+         sake: choose an empty or new directory with --home DIR",
+        path.display()
+    )]
+    Shared {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It is another user's.
+    #[error(
+        "the daemon's home {} belongs to another user; run the daemon as that user, or choose another one \
+         with --home DIR",
+        path.display()
+    )]
+    Foreign {
         /// Where.
         path: PathBuf,
     },
@@ -104,18 +135,21 @@ impl Home {
             path: path.clone(),
             source,
         };
-        let mode = fs::metadata(&path)
-            .map_err(unwritable)?
-            .permissions()
-            .mode();
-        if mode & 0o077 != 0 {
+        let meta = fs::metadata(&path).map_err(unwritable)?;
+        if meta.uid() != geteuid().as_raw() {
+            return Err(HomeError::Foreign { path });
+        }
+        if meta.permissions().mode() & 0o077 != 0 {
+            if !is_ours(&path).map_err(unwritable)? {
+                return Err(HomeError::Shared { path });
+            }
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(unwritable)?;
         }
         let probe = path.join(".probe");
         fs::write(&probe, b"")
             .and_then(|()| fs::remove_file(&probe))
             .map_err(unwritable)?;
-        for dir in ["identity", "index"] {
+        for dir in DIRS {
             match fs::DirBuilder::new().mode(0o700).create(path.join(dir)) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(unwritable(e)),
                 _ => {}
@@ -173,6 +207,20 @@ impl Home {
     }
 }
 
+/// Whether a directory is a home already, or may become one: nothing is in it but what a home has.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    if DIRS.iter().all(|dir| path.join(dir).is_dir()) {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if !FILES.iter().chain(&DIRS).any(|known| name == *known) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +246,39 @@ mod tests {
             Home::open(&file.join("home")),
             Err(HomeError::Make { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_with_other_things_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shared");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("somebody's"), b"x").unwrap();
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o755);
+        let error = Home::open(&path).unwrap_err();
+        assert!(error.to_string().contains("other files"), "{error}");
+        let meta = fs::metadata(&path).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o755);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        // Closed already, it is the user's choice.
+        mode(0o700);
+        Home::open(&path).unwrap();
+        mode(0o755);
+        Home::open(&path).unwrap();
+
+        let prepared = dir.path().join("prepared");
+        fs::create_dir(&prepared).unwrap();
+        fs::write(prepared.join("config.toml"), b"").unwrap();
+        fs::set_permissions(&prepared, fs::Permissions::from_mode(0o755)).unwrap();
+        Home::open(&prepared).unwrap();
+
+        // Only root can give a directory away.
+        if std::os::unix::fs::chown(&prepared, Some(4_711), None).is_ok() {
+            assert!(matches!(
+                Home::open(&prepared),
+                Err(HomeError::Foreign { .. })
+            ));
+        }
     }
 }
