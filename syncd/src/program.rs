@@ -8,14 +8,16 @@ use std::{
 
 use crate::{
     args::{Cli, Command, Run},
-    run::{Start, run},
+    run::{RunError, Start, run_and},
 };
 use clap::Parser;
 use sync_core::secret::{MAX_INPUT, Secret, hide_secrets};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-/// The exit code for what was typed wrongly.
+/// The exit codes.
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 /// Why the program ends with an error.
@@ -33,16 +35,26 @@ pub fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     match begin(*args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => {
-            eprintln!("syncd: {error}");
-            USAGE.into()
-        }
-        Err(Failure::Failed(error)) => {
-            eprintln!("syncd: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(()) => DONE.into(),
+        Err(Failure::Usage(error)) => say(&*error, USAGE).into(),
+        Err(Failure::Failed(error)) => say(&*error, FAILED).into(),
     }
+}
+
+/// Says why, and gives the code back.
+fn say(error: &dyn Error, code: u8) -> u8 {
+    eprintln!("syncd: {error}");
+    code
+}
+
+/// Ends the process. All is stopped in order, and a thread that still waits for a name server would only
+/// hold it up. The system lets go of the lock on the home.
+fn leave(result: Result<(), RunError>) -> Result<(), RunError> {
+    let code = match result {
+        Ok(()) => DONE,
+        Err(error) => say(&error, FAILED),
+    };
+    std::process::exit(code.into());
 }
 
 /// Shows why what was typed can't be run, or the help that was asked for. The message may quote a secret that
@@ -51,7 +63,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Help that nobody reads to its end is no failure.
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return DONE.into();
     }
     let plain = error.render().to_string();
     let hidden = hide_secrets(&plain);
@@ -80,7 +92,7 @@ fn begin(args: Run) -> Result<(), Failure> {
         secret,
         foreground: true,
     };
-    run(start, CancellationToken::new(), None).map_err(|e| Failure::Failed(e.into()))
+    run_and(start, CancellationToken::new(), None, leave).map_err(|e| Failure::Failed(e.into()))
 }
 
 /// Reads the secret: asked for on a terminal, else the first line of standard input.

@@ -120,6 +120,17 @@ pub fn run(
     stop: CancellationToken,
     ready: Option<oneshot::Sender<Ready>>,
 ) -> Result<(), RunError> {
+    run_and(start, stop, ready, |result| result)
+}
+
+/// Like [`run`]; `ended` is called when all parts have stopped in order and nothing is left but to end the
+/// threads, one of which may be waiting for a name server.
+pub(crate) fn run_and(
+    start: Start,
+    stop: CancellationToken,
+    ready: Option<oneshot::Sender<Ready>>,
+    ended: impl FnOnce(Result<(), RunError>) -> Result<(), RunError>,
+) -> Result<(), RunError> {
     let home = Home::open(&Home::locate(start.home.as_deref())?)?;
     let lock = Lock::take(&home.lock())?;
     let settings = Settings::from(start.options.clone().over(Options::read(&home.config())?));
@@ -139,7 +150,7 @@ pub fn run(
             source,
         })?;
     let system = System::with_tokio_rt(|| runtime);
-    let result = system.block_on(serve(start, home, settings, stop, ready));
+    let result = ended(system.block_on(serve(start, home, settings, stop, ready)));
     System::current().stop();
     // Ends the threads of the folders.
     let _ = system.run();

@@ -50,8 +50,14 @@ pub(crate) fn watch_signals(
                 }
                 info!("stopping; once more ends at once");
                 stop.cancel();
-            } else if let Err(error) = house.lock().await.reload().await {
-                error!(%error, "the settings stay as they were");
+            } else {
+                // It may wait for parts to end; a signal to stop must not wait for it.
+                let house = Arc::clone(&house);
+                tokio::spawn(async move {
+                    if let Err(error) = house.lock().await.reload().await {
+                        error!(%error, "the settings stay as they were");
+                    }
+                });
             }
         }
     });
