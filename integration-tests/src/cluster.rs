@@ -21,6 +21,17 @@ pub struct Programs {
     pub syncctl: PathBuf,
 }
 
+/// Where the two programs are, for the test that it stands in: only there does cargo say so.
+#[macro_export]
+macro_rules! programs {
+    () => {
+        $crate::cluster::Programs {
+            syncd: env!("CARGO_BIN_EXE_it-syncd").into(),
+            syncctl: env!("CARGO_BIN_EXE_it-syncctl").into(),
+        }
+    };
+}
+
 /// A home of a daemon and a folder beside it, which outlive the process.
 #[derive(Debug)]
 pub struct Machine {

@@ -10,17 +10,13 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::cluster::{Machine, Programs, assert_same};
-
-fn programs() -> Programs {
-    Programs {
-        syncd: env!("CARGO_BIN_EXE_it-syncd").into(),
-        syncctl: env!("CARGO_BIN_EXE_it-syncctl").into(),
-    }
-}
+use integration_tests::{
+    cluster::{Machine, assert_same},
+    programs,
+};
 
 fn machine() -> Machine {
-    Machine::new(&programs()).unwrap()
+    Machine::new(&programs!()).unwrap()
 }
 
 /// Runs `syncctl`, which must succeed.

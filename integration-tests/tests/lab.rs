@@ -14,20 +14,14 @@ use std::{
 };
 
 use integration_tests::{
-    cluster::{Machine, Programs, assert_same},
+    cluster::{Machine, assert_same},
     lab::{CABLE, Lab},
+    programs,
 };
 use sync_discovery::lan::{
     BEACON_GROUP, BEACON_PORT,
     wire::{Beacon, HEADER_LEN, Kind, TAG_GROUP, TAG_LEN},
 };
-
-fn programs() -> Programs {
-    Programs {
-        syncd: env!("CARGO_BIN_EXE_it-syncd").into(),
-        syncctl: env!("CARGO_BIN_EXE_it-syncctl").into(),
-    }
-}
 
 #[test]
 fn two_machines_on_one_cable_find_each_other_and_sync() {
@@ -35,8 +29,8 @@ fn two_machines_on_one_cable_find_each_other_and_sync() {
         return;
     };
     let [first, second] = lab.names();
-    let mut a = Machine::inside(&programs(), first).unwrap();
-    let mut b = Machine::inside(&programs(), second).unwrap();
+    let mut a = Machine::inside(&programs!(), first).unwrap();
+    let mut b = Machine::inside(&programs!(), second).unwrap();
     fs::write(a.folder().join("from a"), b"over the cable").unwrap();
     a.start(None, &[]).unwrap();
     let secret = a.secret(&[]).unwrap();
@@ -79,8 +73,8 @@ fn link_local_addresses_are_enough() {
         println!("skipped: this host has no IPv6");
         return;
     }
-    let mut a = Machine::inside(&programs(), first).unwrap();
-    let mut b = Machine::inside(&programs(), second).unwrap();
+    let mut a = Machine::inside(&programs!(), first).unwrap();
+    let mut b = Machine::inside(&programs!(), second).unwrap();
     fs::write(a.folder().join("from a"), b"without an address").unwrap();
     a.start(None, &[]).unwrap();
     let secret = a.secret(&[]).unwrap();
@@ -102,7 +96,7 @@ fn beacons_on_the_wire_have_nothing_in_common() {
         println!("skipped: there is no tcpdump");
         return;
     };
-    let mut a = Machine::inside(&programs(), first).unwrap();
+    let mut a = Machine::inside(&programs!(), first).unwrap();
     let mut heard = Vec::new();
     let broadcasts = |heard: &[Datagram]| heard.iter().filter(|d| d.from.is_ipv4()).count();
 

@@ -17,8 +17,9 @@ use std::{
 };
 
 use integration_tests::{
-    cluster::{Machine, Programs, assert_same},
+    cluster::{Machine, assert_same},
     lab::Lab,
+    programs,
 };
 
 /// What may be sent twice for each kill: a twentieth of the file or this, whichever is more.
@@ -27,13 +28,6 @@ const TWICE: u64 = 32 << 20;
 const HEADS: u64 = 50;
 /// How long a transfer may stand still.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn programs() -> Programs {
-    Programs {
-        syncd: env!("CARGO_BIN_EXE_it-syncd").into(),
-        syncctl: env!("CARGO_BIN_EXE_it-syncctl").into(),
-    }
-}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -84,8 +78,8 @@ fn killed_at_any_moment_it_finishes_and_sends_little_twice() {
     }
     let mut random = Random(seed);
     let [first, second] = lab.names();
-    let mut a = Machine::inside(&programs(), first).unwrap();
-    let mut b = Machine::inside(&programs(), second).unwrap();
+    let mut a = Machine::inside(&programs!(), first).unwrap();
+    let mut b = Machine::inside(&programs!(), second).unwrap();
     write_random(&a.folder().join("big"), size, seed);
     a.start(None, &[]).unwrap();
     let secret = a.secret(&[]).unwrap();
