@@ -68,3 +68,69 @@ impl House {
         RemovedFolder { name, path }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Options,
+        policy::Policy,
+        supervise::{ChildSpec, Reporter},
+        wiring::tests,
+    };
+    use sync_core::{
+        control::{ErrorKind, FolderAction},
+        secret::Level,
+    };
+
+    #[actix::test]
+    async fn nothing_is_changed_of_a_folder_that_does_not_end() {
+        let (dir, wires) = tests::wires();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let mut house = House::load(std::sync::Arc::clone(&wires), Options::default()).unwrap();
+        let (tag, entry) = tests::roster_folder(&wires, &root);
+        let id = hex(&tag.0);
+        let listed = FolderEntry {
+            name: entry.name.clone(),
+            path: root.clone(),
+            id: id.clone(),
+            level: Level::ReadWrite,
+            paused: false,
+            known_hosts: Vec::new(),
+            settings: entry.settings.clone(),
+        };
+        house.book.put(listed.clone()).unwrap();
+        let index = wires.home.index(&id);
+        std::fs::create_dir(&index).unwrap();
+        let (sender, mut reporters) = tokio::sync::mpsc::unbounded_channel::<Reporter>();
+        let spec = ChildSpec {
+            name: part::folder(&tag),
+            policy: Policy::vital(),
+            factory: Box::new(move |reporter| {
+                sender.send(reporter).map_err(|e| e.to_string())?;
+                Ok(Box::new(|| {}) as _)
+            }),
+        };
+        wiring::add(&wires.root, spec);
+        let busy = reporters.recv().await.unwrap();
+
+        // What would be waited for is over at once.
+        tokio::time::pause();
+        let folder = FolderRef::Name("folder".into());
+        let error = house.remove(&folder).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        for action in [
+            FolderAction::Adopt,
+            FolderAction::Move(root.to_string_lossy().into_owned()),
+        ] {
+            let error = house.act(&folder, action).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unavailable);
+        }
+        assert_eq!(house.book.entries(), [listed]);
+        assert!(wires.roster().contains_key(&tag) && index.is_dir());
+        // It comes back once it has ended.
+        drop(busy);
+        drop(reporters.recv().await.unwrap());
+    }
+}

@@ -2,26 +2,16 @@ use super::*;
 use crate::{
     net::ListCandidates,
     supervise::Settled,
-    wiring::{self, RosterEntry, tests},
+    wiring::{self, tests},
 };
-use sync_core::{control::CandidateState, keys::FolderKeys, secret::Secret};
+use sync_core::control::CandidateState;
 use sync_net::{SessionError, handshake::HandshakeError};
 use tokio::sync::oneshot;
 
 #[actix::test]
 async fn an_address_of_our_own_is_not_dialled_again() {
     let (dir, wires) = tests::wires();
-    let keys = FolderKeys::derive(&Secret::generate([5; 21]));
-    let folder = FolderTag(keys.folder_id().0);
-    let entry = RosterEntry {
-        name: "folder".into(),
-        path: dir.path().to_owned(),
-        member: Arc::new(crate::net::Member::new(keys, &wires.device_secret)),
-        paused: false,
-        known_hosts: Vec::new(),
-        settings: sync_core::control::Settings::default(),
-    };
-    wires.roster().insert(folder, entry);
+    let (folder, _) = tests::roster_folder(&wires, dir.path());
     wiring::add(&wires.root, tests::eager_peers(&wires));
     wires.root.send(Settled).await.unwrap();
     let peers = wires.peers.addr().unwrap();

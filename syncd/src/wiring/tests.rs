@@ -6,6 +6,10 @@ use crate::{
     net::StopPeers,
     supervise::{ChildSpec, Settled},
 };
+use sync_core::{
+    keys::FolderKeys,
+    secret::{SECRET_BYTES, Secret},
+};
 
 /// Wires without parts, and the directory of their home.
 pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
@@ -27,6 +31,22 @@ pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
         Settings::from(options),
     );
     (dir, Arc::new(wires))
+}
+
+/// A folder with this root on the roster, which has no part yet.
+pub(crate) fn roster_folder(wires: &Wires, root: &std::path::Path) -> (FolderTag, RosterEntry) {
+    let keys = FolderKeys::derive(&Secret::generate([5; SECRET_BYTES]));
+    let tag = FolderTag(keys.folder_id().0);
+    let entry = RosterEntry {
+        name: "folder".into(),
+        path: root.to_owned(),
+        member: Arc::new(Member::new(keys, &wires.device_secret)),
+        paused: false,
+        known_hosts: Vec::new(),
+        settings: FolderSettings::default(),
+    };
+    wires.roster().insert(tag, entry.clone());
+    (tag, entry)
 }
 
 /// The address book's part, which comes back without a pause.
