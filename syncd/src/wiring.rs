@@ -1,7 +1,8 @@
 //! Who talks to whom: every address of an actor, in one place.
 //!
 //! Actors are made anew after a failure, so nobody keeps an address of a sibling: they look it up here when
-//! they need it. What a new actor must know of the folders, it reads from the roster here too.
+//! they need it. What a new actor must know of the folders, it reads from the roster here too. Those that feed
+//! the address book keep its address, as they know nothing of this module, and are made anew with it.
 //!
 //! ```text
 //!   LanActor ──┐ Discovered             NewSession ┌── ListenerActor
