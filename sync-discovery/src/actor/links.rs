@@ -7,6 +7,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use if_addrs::{IfAddr, Interface};
 
+/// The addresses of this host's interfaces that are up, to notice that the network changed.
+///
+/// # Errors
+///
+/// Those of the operating system.
+pub fn interface_addresses() -> io::Result<BTreeSet<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?
+        .iter()
+        .map(Interface::ip)
+        .collect())
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Link {
     name: String,

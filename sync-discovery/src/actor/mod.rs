@@ -20,6 +20,7 @@ pub use known_hosts::{
     AddKnownHost, KnownHostsActor, KnownHostsConfig, RefreshKnownHosts, RemoveKnownHost,
 };
 pub use lan::{AddLanFolder, ChangePort, LanActor, LanActorConfig, LanStatus, LanStatusQuery};
+pub use links::interface_addresses;
 
 use crate::{Discovered, FolderTag};
 

@@ -5,6 +5,7 @@
 //! | [`Member`] | gives a folder's keys to the handshake |
 //! | [`PeersActor`] | owns the address book, dials, judges new sessions, bans |
 //! | [`limits`] | how many sessions there may be |
+//! | [`network`] | notices that the machine's addresses changed |
 //! | [`reader`] | carries what a session receives to its folder, one piece at a time |
 //! | [`PeerInfo`] | what is known of a session, for reports |
 
@@ -12,6 +13,7 @@ mod dialling;
 mod info;
 mod limits;
 mod member;
+mod network;
 mod orders;
 mod peers;
 pub(crate) mod reader;

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -20,6 +20,7 @@ use sync_core::{
 };
 use sync_discovery::{
     Discovered, FolderTag, Source,
+    actor::interface_addresses,
     book::{AddressBook, BookConfig, Dial, FailReason, PeerTag},
 };
 use sync_net::{
@@ -34,6 +35,7 @@ use tracing::{debug, info, warn};
 use super::{
     PeerInfo, dialling,
     limits::{self, Full, Party},
+    network::NetworkIs,
     reader,
 };
 use crate::{
@@ -53,6 +55,8 @@ pub(super) const BAN: Duration = Duration::from_secs(3600);
 pub(super) const MAX_BANNED: usize = 4096;
 /// How often dials, rates and ages are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is asked whether the machine's addresses changed.
+const LOOK_AT_NETWORK: Duration = Duration::from_secs(10);
 
 pub(super) struct Session {
     pub(super) folder: FolderTag,
@@ -73,6 +77,8 @@ pub(crate) struct PeersActor {
     /// Folders that were said to have too many sessions, until they have fewer.
     full: BTreeSet<FolderTag>,
     pub(super) stopping: bool,
+    /// The machine's addresses when it was last asked for them.
+    pub(super) addresses: Option<BTreeSet<IpAddr>>,
 }
 
 impl PeersActor {
@@ -89,6 +95,7 @@ impl PeersActor {
             banned: BTreeMap::new(),
             dials: 0,
             full: BTreeSet::new(),
+            addresses: None,
             stopping: false,
         }
     }
@@ -372,6 +379,11 @@ impl Actor for PeersActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_AT_NETWORK, |_, ctx| {
+            if let Ok(addresses) = interface_addresses() {
+                ctx.notify(NetworkIs(addresses));
+            }
+        });
         ctx.run_interval(TICK, |actor, ctx| {
             let now = actor.wires.mono();
             actor.banned.retain(|_, until| now < *until);

@@ -15,7 +15,8 @@ async fn an_address_of_our_own_is_not_dialled_again() {
     wiring::add(&wires.root, tests::eager_peers(&wires));
     wires.root.send(Settled).await.unwrap();
     let peers = wires.peers.addr().unwrap();
-    let addr: SocketAddr = "192.0.2.7:29170".parse().unwrap();
+    // Whatever is sent there stays on this machine.
+    let addr: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let candidate = sync_discovery::Candidate {
         folder,
         addr,
@@ -37,6 +38,16 @@ async fn an_address_of_our_own_is_not_dialled_again() {
     peers.send(ListCandidates { folder, reply }).await.unwrap();
     let lines = answer.await.unwrap();
     assert_eq!((lines.len(), lines[0].state), (1, CandidateState::Own));
+
+    // Another machine may have the address in another network.
+    for (address, own) in [("192.0.2.7", true), ("198.51.100.1", false)] {
+        let addresses = [address.parse().unwrap()].into();
+        peers.send(NetworkIs(addresses)).await.unwrap();
+        let (reply, answer) = oneshot::channel();
+        peers.send(ListCandidates { folder, reply }).await.unwrap();
+        let state = answer.await.unwrap()[0].state;
+        assert_eq!(state == CandidateState::Own, own, "{state:?}");
+    }
 }
 
 #[tokio::test]
