@@ -1,13 +1,15 @@
 //! Real daemons on loopback: started, told and killed as a person would.
 //!
 //! A daemon keeps to the loopback interface and finds the others by known hosts, so tests can run side by side;
-//! or it lives in a network namespace and may use all of the network there. Nothing here sleeps: waiting is `syncctl wait`, or reading what a process prints.
+//! or it lives in a network namespace and may use all of the network there. Waiting is `syncctl wait`, or reading what a
+//! process prints.
 
 use std::{
-    io::{self, Write},
-    net::SocketAddr,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -139,7 +141,7 @@ impl Machine {
                     self.log()
                 )));
             }
-            std::thread::park_timeout(std::time::Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         Err(io::Error::other(format!(
             "the daemon doesn't answer\n{}",
@@ -306,4 +308,20 @@ pub fn assert_same(a: &Path, b: &Path) {
             path.display()
         );
     }
+}
+
+/// The other side closes this connection within half a minute, and says nothing before.
+///
+/// # Panics
+///
+/// If it says something, or never closes.
+pub fn assert_closed_in_silence(mut stream: TcpStream) {
+    let patience = Some(Duration::from_secs(30));
+    assert!(stream.set_read_timeout(patience).is_ok());
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => {}
+        Err(e) => assert_eq!(e.kind(), io::ErrorKind::ConnectionReset, "{e}"),
+    }
+    assert!(said.is_empty(), "{said:?}");
 }

@@ -20,6 +20,10 @@ use super::{
 };
 use crate::{net::BanPeer, policy::Down};
 
+/// Rebuilds of the index in one run because peers know more of us than we do. Whoever makes us do more isn't
+/// to be trusted.
+const MAX_REBUILDS: u32 = 3;
+
 impl FolderActor {
     /// Does all that the engine wants, and sets the timer for its next wish.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
@@ -115,22 +119,30 @@ impl FolderActor {
             }
             Output::Temp(job) => drop(workers.write.send(job)),
             Output::Event(event) => self.tell(event),
+            Output::IndexFailed(IndexError::Restored) => self.restored(ctx),
             Output::IndexFailed(error) => {
-                let reason = match &error {
-                    IndexError::Unavailable(_) => format!("{error}; it is opened again by itself"),
-                    IndexError::Corrupt(_) => format!("{error}; it is rebuilt from the files"),
-                    IndexError::Restored => {
-                        // So it is set aside when the folder is opened again.
-                        let (dir, id) = (&self.places.identity, &self.places.id);
-                        if let Err(error) = RunMark::spoil(dir, id) {
-                            warn!(%error, "the run mark can't be written");
-                        }
-                        format!("{error}; the index is rebuilt from the files")
-                    }
+                let remedy = match &error {
+                    IndexError::Unavailable(_) => "it is opened again by itself",
+                    IndexError::Corrupt(_) | IndexError::Restored => "it is rebuilt from the files",
                 };
-                self.end(Down::Failed(reason), ctx);
+                self.end(Down::Failed(format!("{error}; {remedy}")), ctx);
             }
         }
+    }
+
+    /// The index is older than what peers know of us: it is set aside and rebuilt, at once.
+    fn restored(&mut self, ctx: &mut Context<Self>) {
+        let error = IndexError::Restored;
+        if let Err(error) = RunMark::spoil(&self.places.identity, &self.places.id) {
+            warn!(%error, "the run mark can't be written");
+        }
+        self.rebuilds += 1;
+        if self.rebuilds > MAX_REBUILDS {
+            let reason = format!("{error}, and again after it was rebuilt from the files");
+            return self.end(Down::Failed(reason), ctx);
+        }
+        warn!(folder = %self.entry.name, %error, "the index is rebuilt from the files");
+        self.reopen(ctx);
     }
 
     /// Puts an event into the log that people and programs follow.

@@ -124,6 +124,8 @@ pub(crate) struct FolderActor {
     watch: FolderWatch,
     stage: Stage,
     sessions: BTreeMap<SessionId, Link>,
+    /// How often the index was rebuilt because peers knew more of us.
+    rebuilds: u32,
     down: Option<Down>,
 }
 
@@ -147,6 +149,7 @@ impl FolderActor {
             watch,
             stage: Stage::Opening,
             sessions: BTreeMap::new(),
+            rebuilds: 0,
             down: None,
         }
     }
