@@ -315,3 +315,52 @@ fn a_refused_folder_leaves_nothing_behind() {
     assert!(!a.folder().join("new").exists());
     assert!(!a.home().join("new").exists());
 }
+
+/// A run that is lost with its home, and the one after it, give changes of their own.
+#[test]
+fn a_home_restored_from_a_backup_loses_nothing() {
+    let (mut a, mut b) = (machine(), machine());
+    fs::write(a.folder().join("first"), "first").unwrap();
+    a.start(None, &[]).unwrap();
+    let host = a.address().unwrap().to_string();
+    let secret = a.secret(&[]).unwrap();
+    let meet = |a: &Machine, b: &mut Machine, secret: Option<&str>| {
+        b.start(secret, &["--known-host", &host]).unwrap();
+        b.wait(1, 60).unwrap();
+        a.wait(1, 60).unwrap();
+        assert_same(&a.folder(), &b.folder());
+    };
+    meet(&a, &mut b, Some(&secret));
+    assert!(b.stop().unwrap());
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let done = std::process::Command::new("cp")
+            .arg("-a")
+            .args([from, to])
+            .status();
+        assert!(done.unwrap().success());
+    };
+    let backup = b.home().with_extension("backup");
+    copy(&b.home(), &backup);
+
+    // The run that will be lost.
+    fs::write(b.folder().join("in the lost run"), "1").unwrap();
+    fs::write(b.folder().join("first"), "edited in the lost run").unwrap();
+    meet(&a, &mut b, None);
+    assert!(b.stop().unwrap());
+    fs::remove_dir_all(b.home()).unwrap();
+    copy(&backup, &b.home());
+
+    // As many changes as there were before, and more.
+    for i in 0..5 {
+        fs::write(b.folder().join(format!("after it {i}")), "2").unwrap();
+    }
+    meet(&a, &mut b, None);
+    for there in ["in the lost run", "after it 0", "after it 4"] {
+        assert!(a.folder().join(there).is_file(), "{there}\n{}", b.log());
+    }
+    let first = fs::read(a.folder().join("first")).unwrap();
+    assert_eq!(first, b"edited in the lost run");
+    let copies = fs::read_dir(a.folder()).unwrap().flatten();
+    let copies = copies.filter(|f| f.file_name().to_string_lossy().contains("conflict"));
+    assert_eq!(copies.count(), 0, "nothing was edited in two ways");
+}
