@@ -280,3 +280,22 @@ fn clocks_ten_years_apart_still_agree() {
     assert!((0..2).all(|n| sim.files(n)["a"] == b"three" && sim.copies(n).is_empty()));
     done(sim);
 }
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_is_looked_at_less_and_less() {
+    let mut sim = Simulation::started(880, 2, false);
+    sim.nodes()[1].disk.user_fifo("x").unwrap();
+    sim.write(0, "x", &noise(20_000, 1));
+    sim.pass(Duration::from_secs(300));
+    let sent = sim.totals().chunk_bytes;
+    assert!(
+        (20_000..400_000).contains(&sent),
+        "{sent} bytes were sent in vain"
+    );
+    sim.nodes()[1].disk.user_remove("x").unwrap();
+    sim.pass(Duration::from_secs(600));
+    sim.settle();
+    assert_eq!(sim.files(1), sim.files(0));
+    assert_eq!(sim.files(1).len(), 1);
+    done(sim);
+}
