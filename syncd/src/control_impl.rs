@@ -87,7 +87,7 @@ impl Control for Daemon {
                 listen: wires.listening().iter().map(ToString::to_string).collect(),
                 external: Vec::new(),
                 nat: None,
-                discovery: wires.mechanisms(),
+                discovery: wires.mechanisms().await,
                 rates: Rates {
                     up: sum(|r| r.up),
                     down: sum(|r| r.down),

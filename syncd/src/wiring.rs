@@ -42,7 +42,7 @@ use sync_core::{
 };
 use sync_discovery::{
     FolderTag,
-    actor::{KnownHostsActor, LanActor},
+    actor::{KnownHostsActor, LanActor, LanStatusQuery},
     known_hosts::HostPort,
 };
 use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, tcp::Clock};
@@ -344,7 +344,7 @@ impl Wires {
     }
 
     /// Each way to be found, for reports.
-    pub(crate) fn mechanisms(&self) -> Vec<Mechanism> {
+    pub(crate) async fn mechanisms(&self) -> Vec<Mechanism> {
         let settings = self.settings();
         let trouble = |part: &str| match self.board.state(part) {
             Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => {
@@ -355,7 +355,18 @@ impl Wires {
         let lan = match (settings.lan, trouble(part::LAN)) {
             (false, _) => (false, Some("switched off".to_owned())),
             (true, Some(reason)) => (false, Some(reason)),
-            (true, None) => (true, Some(format!("UDP port {}", settings.lan_port))),
+            (true, None) => {
+                let mut detail = format!("UDP port {}", settings.lan_port);
+                let status = match self.lan.addr() {
+                    Some(lan) => lan.send(LanStatusQuery).await.ok(),
+                    None => None,
+                };
+                // One is enough to look into it.
+                if let Some((place, error)) = status.and_then(|s| s.trouble.into_iter().next()) {
+                    detail = format!("{detail}; {place}: {error}");
+                }
+                (true, Some(detail))
+            }
         };
         let hosts: usize = self
             .roster()

@@ -69,12 +69,14 @@ impl Sockets {
             if self.joined.contains(&index) {
                 continue;
             }
+            let place = format!("joining the group on interface {index}");
             match socket.join_multicast_v6(&BEACON_GROUP, index) {
                 Ok(()) => {
                     self.joined.insert(index);
+                    trouble.remove(&place);
                 }
                 Err(error) => {
-                    trouble.insert(format!("join on interface {index}"), error.to_string());
+                    trouble.insert(place, error.to_string());
                 }
             }
         }
@@ -94,14 +96,14 @@ impl Sockets {
             };
             match socket.send_to(&transmit.bytes, to) {
                 Ok(_) => {
-                    trouble.remove(&to.to_string());
+                    trouble.remove(&format!("sending to {to}"));
                 }
                 Err(error) if matches!(transmit.to, Destination::Unicast(_)) => {
                     tracing::debug!(%to, %error, "beacon answer not sent");
                 }
                 Err(error) => {
                     tracing::debug!(%to, %error, "beacon not sent");
-                    trouble.insert(to.to_string(), error.to_string());
+                    trouble.insert(format!("sending to {to}"), error.to_string());
                 }
             }
         };
