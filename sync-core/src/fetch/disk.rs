@@ -283,7 +283,7 @@ impl Fetcher {
         true
     }
 
-    /// Takes the answer to [`FetchOutput::Write`]: whether the chunk had the right hash and was written.
+    /// Takes the answer to [`TempJob::Write`]: whether the chunk had the right hash and was written.
     pub fn handle_written(&mut self, content: ContentRoot, index: u32, ok: bool) {
         let now = self.now;
         let Some((key, chunks)) = self.chunks_of(content) else {

@@ -7,6 +7,7 @@
 //! it: missing is concluded from readable directories only.
 
 mod cursor;
+mod device;
 mod finish;
 mod gone;
 mod hash;

@@ -12,17 +12,12 @@ use sync_core::{
 use super::{
     BATCH_BYTES, BATCH_ITEMS, ScanError, ScanEvent, ScanSummary, Scanner,
     cursor::Cursor,
+    device::OTHER_DEVICE,
     gone::Gone,
     hash::LARGE,
     pool::{Looked, Pool},
 };
 use crate::fs::{Disk, DiskDir, Names, Place, RootPresence};
-
-/// Why a directory on another device than before is left alone.
-const OTHER_DEVICE: &str = "it lies on another device than before and most of its files are missing: mount the disk \
-                            that belongs there, or remove the directory if it is to be deleted everywhere";
-/// Children of a directory that are asked whether it is the one it was.
-const WITNESSES: u32 = 64;
 
 /// An open directory of the walk.
 struct Frame<T> {
@@ -341,44 +336,6 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 Ok(None)
             }
         }
-    }
-
-    /// Whether a directory is on the device it was on, as far as can be told.
-    ///
-    /// Device numbers may change when a machine starts anew. So a directory is trusted if it lies on its
-    /// parent's device as it did before, or if it shows what the index has in it: a mount point without its
-    /// disk doesn't, even if somebody wrote into it meanwhile.
-    fn device_fits(
-        &self,
-        path: &RelPath,
-        stat: &DiskStat,
-        known: Option<DiskStat>,
-        parent_dev: u64,
-        parent_known: Option<u64>,
-    ) -> Result<bool, ScanError> {
-        let Some(known) = known else { return Ok(true) };
-        if known.dev == stat.dev || (stat.dev == parent_dev && parent_known == Some(known.dev)) {
-            return Ok(true);
-        }
-        let (mut there, mut gone) = (0, 0);
-        let mut cursor = Cursor::new(&self.scanner.index, Some(path.clone()));
-        while there + gone < WITNESSES
-            && let Some((child, entry)) = cursor.next()?
-        {
-            let Some(known) = entry.stat else { continue };
-            cursor.skip_below(&child)?;
-            let now = self.disk().stat(Place::User(&child)).ok().flatten();
-            let same = |now: DiskStat| {
-                let file = (now.size, now.mtime_ns) == (known.size, known.mtime_ns);
-                now.kind == known.kind && (now.kind != DiskKind::File || file)
-            };
-            *(if now.is_some_and(same) {
-                &mut there
-            } else {
-                &mut gone
-            }) += 1;
-        }
-        Ok(there >= gone)
     }
 
     pub(super) fn is_ignored(&self, path: &RelPath, kind: DiskKind) -> bool {
