@@ -12,16 +12,15 @@ mod tests;
 
 use actix::Message;
 
-use crate::session::{CloseReason, Event};
 use crate::tcp::Connected;
 
 pub use listener::{ListenerActor, ListenerConfig};
-pub use peer::{CancelBulk, Close, PeerActor, Probe, QueuedBulk, SendBulk, SendControl};
+pub use peer::{Close, PeerActor, SendControl, SessionOver};
 
-/// Called once when an actor has stopped, by whatever cause, a panic included.
+/// Called once when the listener has stopped, by whatever cause, a panic included.
 pub type OnStop = Box<dyn Fn() + Send>;
 
-/// Stops an actor in good order. Its owner sends it.
+/// Stops the listener in good order. Its owner sends it.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -30,27 +29,3 @@ pub struct Stop;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct NewSession(pub Box<Connected>);
-
-/// Something happened in a session.
-///
-/// The next one is sent when this one has been handled, so that a slow owner
-/// slows its peer down.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct PeerEvent {
-    /// The number that the owner gave to the session.
-    pub session: u64,
-    /// What happened.
-    pub event: Event,
-}
-
-impl PeerEvent {
-    /// Why the session is over, if it is.
-    #[must_use]
-    pub fn closed(&self) -> Option<CloseReason> {
-        match &self.event {
-            Event::Closed(reason) => Some(*reason),
-            _ => None,
-        }
-    }
-}

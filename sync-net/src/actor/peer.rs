@@ -1,97 +1,99 @@
 //! One actor for each session with a peer.
+//!
+//! It owns the task that moves the session's bytes, takes orders for the
+//! session, and tells its owner of the end, however that came. What the peer
+//! sends goes into a channel, and bulk comes by the [`SessionHandle`]: neither
+//! passes the actor, so that a busy arbiter never holds up the bytes.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 
 use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
+    WrapFuture,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
-use crate::session::{Event, Goodbye, SendError};
-use crate::tcp::{Connected, EVENT_QUEUE, SessionHandle, drive};
-
-use super::{OnStop, PeerEvent, Stop};
+use crate::session::{CloseReason, Event, Goodbye, SendError};
+use crate::tcp::{Connected, SessionHandle, drive};
 
 /// Queues a control message for the peer.
+///
+/// If it can't be queued, the session is closed: without it both sides would
+/// have different ideas.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), SendError>")]
+#[rtype(result = "()")]
 pub struct SendControl(pub Bytes);
 
-/// Queues bytes that answer a request of the peer.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), SendError>")]
-pub struct SendBulk {
-    /// The request.
-    pub request: u32,
-    /// The bytes.
-    pub data: Bytes,
-    /// Whether no more follow for it.
-    pub last: bool,
-}
-
-/// Forgets the bulk that waits for a request.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), SendError>")]
-pub struct CancelBulk(pub u32);
-
-/// Asks how many bytes of bulk wait to be sent.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "usize")]
-pub struct QueuedBulk;
-
-/// Sends a ping, to see at once whether the peer is there.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), SendError>")]
-pub struct Probe;
-
-/// Ends the session in good order; the actor stops when that is done.
+/// Ends the session in good order.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Close(pub Goodbye);
 
-/// The session is over and its last event was handed on.
-#[derive(Debug, Message)]
+/// A session is over, and its actor with it. Told once, after a panic too.
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-struct Over;
+pub struct SessionOver {
+    /// The number that the owner gave to the session.
+    pub session: u64,
+    /// Why it is over.
+    pub reason: CloseReason,
+    /// Why a control message couldn't be queued, if that was the cause.
+    pub refused: Option<SendError>,
+}
 
-/// Holds one session: owns the task that drives it and hands its events to the
-/// owner. It stops when the session is over; when it is stopped, the session
-/// says goodbye.
+/// Holds one established session, until it is over.
+///
+/// It must be started within a tokio runtime, as every actix system is. It
+/// lives as long as its session, also when nobody has its address any more.
 pub struct PeerActor {
     session: u64,
-    start: Option<Box<Connected>>,
-    owner: Recipient<PeerEvent>,
-    on_stop: Option<OnStop>,
-    handle: Option<SessionHandle>,
-    forwarder: Option<AbortHandle>,
+    handle: SessionHandle,
+    driving: Option<Driving>,
+    owner: Recipient<SessionOver>,
+    refused: Option<SendError>,
+    told: bool,
 }
+
+type Driving = Pin<Box<dyn Future<Output = CloseReason> + Send>>;
 
 impl PeerActor {
     /// An actor for an established session, which the owner knows by a number.
+    /// What the peer sends goes to `events`, as [`drive`] says.
     #[must_use]
     pub fn new(
         session: u64,
-        connected: Box<Connected>,
-        owner: Recipient<PeerEvent>,
-        on_stop: Option<OnStop>,
+        connected: Connected,
+        events: mpsc::Sender<Event>,
+        owner: Recipient<SessionOver>,
     ) -> Self {
+        let (handle, driving) = drive(connected, events);
         Self {
             session,
-            start: Some(connected),
+            handle,
+            driving: Some(Box::pin(driving)),
             owner,
-            on_stop,
-            handle: None,
-            forwarder: None,
+            refused: None,
+            told: false,
         }
     }
 
-    fn with(
-        &self,
-        send: impl FnOnce(&SessionHandle) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
-        self.handle.as_ref().map_or(Err(SendError::NotOpen), send)
+    /// The direct way into the session, for bulk.
+    #[must_use]
+    pub fn handle(&self) -> &SessionHandle {
+        &self.handle
+    }
+
+    fn tell(&mut self, reason: CloseReason) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.owner.do_send(SessionOver {
+                session: self.session,
+                reason,
+                refused: self.refused,
+            });
+        }
     }
 }
 
@@ -99,120 +101,48 @@ impl Actor for PeerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Nothing to start with means that a supervisor restarts the actor: a
-        // session can't be had twice.
-        let Some(connected) = self.start.take() else {
+        let Some(driving) = self.driving.take() else {
             ctx.stop();
             return;
         };
-        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
-        let (handle, driving) = drive(*connected, sender);
-        self.handle = Some(handle);
-        // It ends by itself: with the session, or after its goodbye when the
-        // handle is gone.
-        tokio::spawn(driving);
-        let over = ctx.address().downgrade();
-        let (owner, session) = (self.owner.clone(), self.session);
-        let forwarding = async move {
-            forward(receiver, owner, session).await;
-            if let Some(actor) = over.upgrade() {
-                actor.do_send(Over);
-            }
-        };
-        self.forwarder = Some(tokio::spawn(forwarding).abort_handle());
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.handle = None;
-        if let Some(forwarder) = self.forwarder.take() {
-            forwarder.abort();
-        }
-        if let Some(on_stop) = self.on_stop.take() {
-            on_stop();
-        }
+        // A task of its own: it runs on any thread, and a panic in it ends only this session.
+        let ended = tokio::spawn(driving).into_actor(self);
+        ctx.spawn(ended.map(|ended, actor, ctx| {
+            actor.tell(ended.unwrap_or(CloseReason::Disconnected));
+            ctx.stop();
+        }));
     }
 }
 
-/// Hands events to the owner, one after the other.
-async fn forward(mut events: mpsc::Receiver<Event>, owner: Recipient<PeerEvent>, session: u64) {
-    while let Some(event) = events.recv().await {
-        if owner.send(PeerEvent { session, event }).await.is_err() {
-            return;
+impl Drop for PeerActor {
+    fn drop(&mut self) {
+        // Before the session's own end this was a panic, or the end of the arbiter.
+        if !self.told {
+            self.handle.close(Goodbye::Done);
+            self.tell(CloseReason::Disconnected);
         }
     }
 }
 
 impl Handler<SendControl> for PeerActor {
-    type Result = Result<(), SendError>;
+    type Result = ();
 
-    fn handle(&mut self, SendControl(message): SendControl, _: &mut Self::Context) -> Self::Result {
-        self.with(|handle| handle.send_control(message))
-    }
-}
-
-impl Handler<SendBulk> for PeerActor {
-    type Result = Result<(), SendError>;
-
-    fn handle(&mut self, message: SendBulk, _: &mut Self::Context) -> Self::Result {
-        self.with(|handle| handle.send_bulk(message.request, message.data, message.last))
-    }
-}
-
-impl Handler<CancelBulk> for PeerActor {
-    type Result = Result<(), SendError>;
-
-    fn handle(&mut self, CancelBulk(request): CancelBulk, _: &mut Self::Context) -> Self::Result {
-        self.with(|handle| handle.cancel_bulk(request))
-    }
-}
-
-impl Handler<QueuedBulk> for PeerActor {
-    type Result = MessageResult<QueuedBulk>;
-
-    fn handle(&mut self, _: QueuedBulk, _: &mut Self::Context) -> Self::Result {
-        MessageResult(
-            self.handle
-                .as_ref()
-                .map_or(0, SessionHandle::bulk_queued_bytes),
-        )
-    }
-}
-
-impl Handler<Probe> for PeerActor {
-    type Result = Result<(), SendError>;
-
-    fn handle(&mut self, _: Probe, _: &mut Self::Context) -> Self::Result {
-        self.with(SessionHandle::probe)
+    fn handle(&mut self, SendControl(message): SendControl, _: &mut Self::Context) {
+        match self.handle.send_control(message) {
+            Ok(()) | Err(SendError::NotOpen) => {}
+            Err(error) => {
+                self.refused.get_or_insert(error);
+                self.handle.close(Goodbye::Busy);
+            }
+        }
     }
 }
 
 impl Handler<Close> for PeerActor {
     type Result = ();
 
-    fn handle(&mut self, Close(reason): Close, ctx: &mut Self::Context) {
-        match &self.handle {
-            Some(handle) => handle.close(reason),
-            None => ctx.stop(),
-        }
-    }
-}
-
-impl Handler<Stop> for PeerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if let Some(handle) = &self.handle {
-            handle.close(Goodbye::Stopping);
-        }
-        ctx.stop();
-    }
-}
-
-impl Handler<Over> for PeerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Over, ctx: &mut Self::Context) {
-        ctx.stop();
+    fn handle(&mut self, Close(reason): Close, _: &mut Self::Context) {
+        self.handle.close(reason);
     }
 }
 

@@ -10,7 +10,10 @@ use sync_core::{
     index::IndexError,
     path::RelPath,
 };
-use sync_net::{Goodbye, session::SendError};
+use sync_net::{
+    Goodbye,
+    actor::{Close, SendControl},
+};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -77,14 +80,7 @@ impl FolderActor {
                 };
                 let bytes = message.encode();
                 link.info.count_sent(bytes.len());
-                match link.handle.send_control(bytes) {
-                    Ok(()) | Err(SendError::NotOpen) => {}
-                    Err(error) => {
-                        // A message that is left out would leave both sides with different ideas.
-                        warn!(peer = %link.info.peer, %error, "the session is closed");
-                        link.handle.close(Goodbye::Busy);
-                    }
-                }
+                link.actor.do_send(SendControl(bytes));
             }
             Output::Serve {
                 session,
@@ -96,7 +92,7 @@ impl FolderActor {
                 };
                 if !link.server.serve(request, objects) {
                     warn!(peer = %link.info.peer, "asks for too much at once; the session is closed");
-                    link.handle.close(Goodbye::Violation);
+                    link.actor.do_send(Close(Goodbye::Violation));
                 }
             }
             Output::StopServing { session, requests } => {

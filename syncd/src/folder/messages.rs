@@ -11,7 +11,11 @@ use sync_core::{
     index::IndexError,
     message::Message as PeerMessage,
 };
-use sync_net::{Goodbye, tcp::SessionHandle};
+use sync_net::{
+    Goodbye,
+    actor::{Close, PeerActor},
+    tcp::SessionHandle,
+};
 use sync_store::watch::{Dirty, WatchEvent};
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -151,20 +155,28 @@ impl Handler<Watched> for FolderActor {
 #[rtype(result = "()")]
 pub(crate) struct PeerUp {
     pub(crate) info: Arc<PeerInfo>,
+    /// For bulk.
     pub(crate) handle: SessionHandle,
+    /// For all else.
+    pub(crate) actor: Addr<PeerActor>,
 }
 
 impl Handler<PeerUp> for FolderActor {
     type Result = ();
 
-    fn handle(&mut self, PeerUp { info, handle }: PeerUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, up: PeerUp, ctx: &mut Self::Context) {
+        let PeerUp {
+            info,
+            handle,
+            actor,
+        } = up;
         let Stage::Open(open) = &self.stage else {
-            handle.close(Goodbye::Busy);
+            actor.do_send(Close(Goodbye::Busy));
             return;
         };
         let server = Server::start(
             &self.wires.runtime,
-            handle.clone(),
+            handle,
             Arc::clone(&info),
             Arc::clone(&open.store),
             Arc::clone(&open.readers),
@@ -175,7 +187,7 @@ impl Handler<PeerUp> for FolderActor {
             session,
             Link {
                 info,
-                handle,
+                actor,
                 server,
             },
         );
@@ -217,7 +229,7 @@ impl Handler<AllPeersDown> for FolderActor {
 
     fn handle(&mut self, _: AllPeersDown, ctx: &mut Self::Context) {
         for (session, link) in std::mem::take(&mut self.sessions) {
-            link.handle.close(Goodbye::Done);
+            link.actor.do_send(Close(Goodbye::Done));
             self.handle_input(Input::PeerDown { session }, ctx);
         }
     }

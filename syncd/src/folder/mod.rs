@@ -43,7 +43,7 @@ use sync_core::{
     index::{Index, IndexError},
 };
 use sync_discovery::FolderTag;
-use sync_net::tcp::SessionHandle;
+use sync_net::actor::PeerActor;
 use sync_store::{
     archive::ArchivePolicy, chunks::ChunkStore, fs::RootState, sled_index::SledIndex,
     watch::FolderWatcher,
@@ -86,7 +86,7 @@ const LET_GO: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Link {
     info: Arc<PeerInfo>,
-    handle: SessionHandle,
+    actor: Addr<PeerActor>,
     server: Server,
 }
 

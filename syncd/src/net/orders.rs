@@ -12,7 +12,7 @@ use sync_discovery::{
     FolderTag, Source,
     book::{BookEntry, EntryState},
 };
-use sync_net::Goodbye;
+use sync_net::{Goodbye, actor::Close};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -125,7 +125,7 @@ impl Handler<BanPeer> for PeersActor {
             .values()
             .filter(|s| s.folder == folder && s.peer == peer)
         {
-            twin.handle.close(Goodbye::Violation);
+            twin.actor.do_send(Close(Goodbye::Violation));
         }
     }
 }
@@ -141,7 +141,7 @@ impl Handler<StopPeers> for PeersActor {
     fn handle(&mut self, _: StopPeers, ctx: &mut Self::Context) {
         self.stopping = true;
         for session in self.sessions.values() {
-            session.handle.close(Goodbye::Stopping);
+            session.actor.do_send(Close(Goodbye::Stopping));
         }
         if self.sessions.is_empty() {
             ctx.stop();

@@ -3,6 +3,10 @@
 //! The rules are elsewhere, in `sync_discovery::book` and `sync_net::dial`; here they are asked and obeyed. It
 //! owns the address book, the list of sessions and the list of banned peers. It must never touch what a
 //! session carries.
+//!
+//! Each session that is taken has a [`PeerActor`], which tells here when it is over. It isn't started anew: the
+//! address book dials again. If this actor goes down, the sessions are closed by their folders, which its
+//! successor tells to begin anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,9 +29,9 @@ use sync_discovery::{
 };
 use sync_net::{
     CloseReason, Goodbye, Level,
-    actor::NewSession,
+    actor::{Close, NewSession, PeerActor, SessionOver},
     dial::{Conn, Keep, judge},
-    tcp::{Connected, DialError, EVENT_QUEUE, SessionHandle, dial, drive},
+    tcp::{Connected, DialError, EVENT_QUEUE, dial, drive},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -62,7 +66,7 @@ pub(super) struct Session {
     pub(super) folder: FolderTag,
     pub(super) peer: PeerKey,
     pub(super) conn: Conn,
-    pub(super) handle: SessionHandle,
+    pub(super) actor: Addr<PeerActor>,
     pub(super) info: Arc<PeerInfo>,
 }
 
@@ -219,27 +223,24 @@ impl PeersActor {
             meter: Mutex::default(),
         });
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let (handle, driving) = drive(connected, sender);
-        let (back, session) = (ctx.address(), info.session);
-        tokio::spawn(async move {
-            let reason = unless_it_panics(driving)
-                .await
-                .unwrap_or(CloseReason::Disconnected);
-            back.do_send(SessionOver { session, reason });
-        });
+        let session = info.session;
+        let actor = PeerActor::new(session.0, connected, sender, ctx.address().recipient());
+        let handle = actor.handle().clone();
+        let actor = actor.start();
         self.book.connected(tag, remote, PeerTag(peer.0), now);
-        let twins = self.settle_twins(tag, peer, &ours, &conn, session, &handle);
+        let twins = self.settle_twins(tag, peer, &ours, &conn, session, &actor);
         let new = Session {
             folder: tag,
             peer,
             conn,
-            handle: handle.clone(),
+            actor: actor.clone(),
             info: Arc::clone(&info),
         };
         self.sessions.insert(session, new);
         folder.do_send(PeerUp {
             info: Arc::clone(&info),
             handle: handle.clone(),
+            actor,
         });
         tokio::spawn(reader::run(events, Arc::clone(&info), handle, folder));
         if !twins {
@@ -256,7 +257,7 @@ impl PeersActor {
         ours: &PeerKey,
         new: &Conn,
         new_id: SessionId,
-        new_handle: &SessionHandle,
+        new_actor: &Addr<PeerActor>,
     ) -> bool {
         let twins: Vec<SessionId> = self
             .sessions
@@ -273,8 +274,8 @@ impl PeersActor {
             debug!(%peer, old = id.0, new = new_id.0, ?verdict, "two sessions with one peer");
             let close = verdict.close_other || too_many;
             match verdict.keep {
-                Keep::New if close => existing.handle.close(Goodbye::Replaced),
-                Keep::Existing if close => new_handle.close(Goodbye::Replaced),
+                Keep::New if close => existing.actor.do_send(Close(Goodbye::Replaced)),
+                Keep::Existing if close => new_actor.do_send(Close(Goodbye::Replaced)),
                 _ => {}
             }
         }
@@ -354,7 +355,7 @@ impl PeersActor {
 
     pub(super) fn close_folder(&mut self, folder: FolderTag, goodbye: Goodbye) {
         for session in self.sessions.values().filter(|s| s.folder == folder) {
-            session.handle.close(goodbye);
+            session.actor.do_send(Close(goodbye));
         }
     }
 }
@@ -367,7 +368,7 @@ async fn unless_it_panics<T: Send + 'static>(
     ended.map_err(|_| io::Error::other("an error in the program; the log says where"))
 }
 
-/// Says goodbye to a session that isn't taken.
+/// Says goodbye to a session that isn't taken; it gets no actor.
 fn turn_away(connected: Connected, goodbye: Goodbye) {
     let (sender, _) = mpsc::channel(1);
     let (handle, driving) = drive(connected, sender);
@@ -445,18 +446,15 @@ impl Handler<Dialled> for PeersActor {
     }
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct SessionOver {
-    session: SessionId,
-    reason: CloseReason,
-}
-
 impl Handler<SessionOver> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, over: SessionOver, ctx: &mut Self::Context) {
-        self.over(over.session, over.reason);
+        let id = SessionId(over.session);
+        if let (Some(error), Some(session)) = (over.refused, self.sessions.get(&id)) {
+            warn!(peer = %session.peer, %error, "a message couldn't be sent; the session was closed");
+        }
+        self.over(id, over.reason);
         if self.stopping && self.sessions.is_empty() {
             ctx.stop();
         }
