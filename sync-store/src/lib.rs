@@ -11,9 +11,12 @@
 //! | [`sled_index`] | the index on sled |
 //! | [`scan`] | what differs between the disk and the index |
 //! | `watch` | where the disk changes, as the system tells it (feature `watch`) |
+//! | `actor` | actix actors around the watcher and the chunk store (feature `actor`) |
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "actor")]
+pub mod actor;
 pub mod apply;
 pub mod archive;
 pub mod chunks;

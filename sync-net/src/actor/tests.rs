@@ -204,10 +204,7 @@ async fn a_panic_in_a_session_is_told_as_its_end() {
     pair.ours.stream = Box::new(Broken);
     let (a, _, _events) = start(7, pair.ours, &pair.owner);
     let over = pair.ends.recv().await.unwrap();
-    assert_eq!(
-        (over.session, over.reason),
-        (7, CloseReason::Disconnected)
-    );
+    assert_eq!((over.session, over.reason), (7, CloseReason::Disconnected));
     while a.connected() {
         tokio::task::yield_now().await;
     }

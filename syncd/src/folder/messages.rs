@@ -16,7 +16,10 @@ use sync_net::{
     actor::{Close, PeerActor},
     tcp::SessionHandle,
 };
-use sync_store::watch::{Dirty, WatchEvent};
+use sync_store::{
+    actor::{HashingTook, Watched},
+    watch::{Dirty, WatchEvent},
+};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -111,9 +114,7 @@ impl Handler<Back> for FolderActor {
                 if let Stage::Open(open) = &self.stage
                     && let Some(watcher) = &open.watcher
                 {
-                    paths
-                        .into_iter()
-                        .for_each(|path| watcher.hashing_took(path, took));
+                    watcher.do_send(HashingTook(paths, took));
                 }
             }
             Back::Died(thread) => {
@@ -128,23 +129,30 @@ impl Handler<Back> for FolderActor {
     }
 }
 
-/// The watcher saw something.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Watched(pub(super) WatchEvent);
-
 impl Handler<Watched> for FolderActor {
     type Result = ();
 
-    fn handle(&mut self, Watched(event): Watched, ctx: &mut Self::Context) {
-        match event {
-            WatchEvent::Dirty(Dirty::Paths(paths)) => self.handle_input(Input::Dirty(paths), ctx),
-            WatchEvent::Dirty(Dirty::All) => self.handle_input(Input::DirtyAll, ctx),
-            WatchEvent::Degraded { reason } => {
-                warn!(folder = %self.entry.name, reason, "changes may be found by scans only");
-                if let Stage::Open(open) = &mut self.stage {
-                    open.hint = Some(reason);
-                }
+    fn handle(&mut self, watched: Watched, ctx: &mut Self::Context) {
+        let Stage::Open(open) = &mut self.stage else {
+            return;
+        };
+        let name = &self.entry.name;
+        match watched {
+            Watched::Saw(WatchEvent::Dirty(Dirty::Paths(paths))) => {
+                self.handle_input(Input::Dirty(paths), ctx);
+            }
+            Watched::Saw(WatchEvent::Dirty(Dirty::All)) => self.handle_input(Input::DirtyAll, ctx),
+            Watched::Saw(WatchEvent::Degraded { reason }) => {
+                warn!(folder = %name, reason, "changes may be found by scans only");
+                open.hint = Some(reason);
+            }
+            Watched::NotStarted(error) => {
+                warn!(folder = %name, %error, "the folder can't be watched; changes are found by scans only");
+                open.hint = Some(format!("changes here are found by scans only: {error}"));
+            }
+            Watched::Died => {
+                let reason = "the folder's watcher broke off; see the log".to_owned();
+                self.end(Down::Failed(reason), ctx);
             }
         }
     }

@@ -14,8 +14,10 @@
 //! | [`messages`] | what the actor can be told |
 //! | [`effects`] | what each output leads to |
 //!
-//! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails,
-//! the actor ends and says why; the supervisor opens the folder anew.
+//! The folder's watcher is an actor of its own on the same thread, started and stopped with the folder.
+//!
+//! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails or
+//! the watcher breaks off, the actor ends and says why; the supervisor opens the folder anew.
 
 mod applying;
 mod effects;
@@ -45,8 +47,11 @@ use sync_core::{
 use sync_discovery::FolderTag;
 use sync_net::actor::PeerActor;
 use sync_store::{
-    archive::ArchivePolicy, chunks::ChunkStore, fs::RootState, sled_index::SledIndex,
-    watch::FolderWatcher,
+    actor::{Stop, WatcherActor},
+    archive::ArchivePolicy,
+    chunks::ChunkStore,
+    fs::RootState,
+    sled_index::SledIndex,
 };
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -56,7 +61,7 @@ pub(crate) use messages::{
 };
 
 use self::{
-    messages::{Closed, OpenResult, Watched},
+    messages::{Closed, OpenResult},
     open::{Opened, Places},
     serve::{Server, Store},
     workers::{ApplyJob, Ending, Workers},
@@ -107,7 +112,7 @@ enum Stage {
 struct OpenFolder {
     engine: Engine<SledIndex>,
     workers: Workers,
-    watcher: Option<FolderWatcher>,
+    watcher: Option<Addr<WatcherActor>>,
     store: Arc<Store>,
     readers: Arc<Semaphore>,
     /// The root is missing, and this was told to the engine.
@@ -248,7 +253,10 @@ impl FolderActor {
                     ..
                 } = *open;
                 readers.close();
-                drop((engine, watcher));
+                drop(engine);
+                if let Some(watcher) = watcher {
+                    watcher.do_send(Stop);
+                }
                 Some(Closing {
                     workers: workers.end(),
                     store,
@@ -422,15 +430,9 @@ impl FolderActor {
 impl OpenFolder {
     /// Watches the root, from now on or anew.
     fn watch(&mut self, entry: &RosterEntry, actor: &Addr<FolderActor>) {
-        self.watcher = None;
-        let to = actor.clone();
-        let started = FolderWatcher::start(&entry.path, move |event| to.do_send(Watched(event)));
-        match started {
-            Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => {
-                warn!(folder = %entry.name, %error, "the folder can't be watched; changes are found by scans only");
-                self.hint = Some(format!("changes here are found by scans only: {error}"));
-            }
+        let watcher = WatcherActor::new(entry.path.clone(), actor.clone().recipient());
+        if let Some(old) = self.watcher.replace(watcher.start()) {
+            old.do_send(Stop);
         }
     }
 }
