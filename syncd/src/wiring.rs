@@ -11,10 +11,19 @@
 //!                   PeerUp,   │   │ BanPeer, FolderUp, FolderDown
 //!                   PeerDown  ▼   │
 //!   session readers ───────▶ FolderActor (one for each folder, on its own thread)
-//!               FromPeer      ▲   │ jobs              results
-//!                             │   └──▶ scan, apply, write, flush, serve ──▶ FolderActor
+//!               FromPeer      ▲ ▲ │ jobs              results
+//!                             │ │ └──▶ scan, apply, write, flush, serve ──▶ FolderActor
+//!   WatcherActor ─────────────┘ │             ReadObjects │
+//!                  Watched      │                         ▼
+//!                               └──────────────────── StoreActor
+//!                                      StoreDied
+//!   PeersActor, FolderActor ──▶ PeerActor (one for each session) ──▶ PeersActor
+//!                SendControl, Close                      SessionOver
 //!   control server ──▶ HouseActor ──▶ Root (starts and stops all of them)
 //! ```
+//!
+//! A session's actor belongs to PeersActor, a folder's watcher and store to its FolderActor: they are started
+//! there, and tell there when they end.
 //!
 //! This module owns the addresses and the factories. It holds no logic beyond that.
 
@@ -34,7 +43,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use sync_core::{
     control::{ApiError, ErrorKind, FolderRef, Mechanism, Settings as FolderSettings},
     ids::{PeerKey, SessionId},
@@ -146,6 +155,8 @@ pub(crate) struct Wires {
     pub(crate) device_secret: zeroize::Zeroizing<[u8; 32]>,
     /// The threads of the network; actors have their own.
     pub(crate) runtime: Handle,
+    /// The thread of all actors but the folders.
+    pub(crate) arbiter: ArbiterHandle,
     settings: RwLock<Settings>,
     roster: Mutex<BTreeMap<FolderTag, RosterEntry>>,
     folders: Mutex<BTreeMap<FolderTag, FolderAddr>>,
@@ -189,6 +200,7 @@ impl Wires {
             boot_nonce,
             device_secret,
             runtime: Handle::current(),
+            arbiter: Arbiter::current(),
             settings: RwLock::new(settings),
             roster: Mutex::default(),
             folders: Mutex::default(),

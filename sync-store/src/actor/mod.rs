@@ -1,13 +1,20 @@
 //! actix actors: shells that turn messages into calls.
 //!
-//! `WatcherActor` owns a folder's watcher (feature `watch`). It holds no decision, stops on [`Stop`], and tells
-//! its owner if it ends in any other way: it doesn't start itself anew.
+//! | actor | what it owns |
+//! |---|---|
+//! | `WatcherActor` | a folder's watcher (feature `watch`) |
+//! | [`StoreActor`] | a folder's chunk store |
+//!
+//! They hold no decision. Each stops on [`Stop`], and tells its owner if it ends in any other way: it doesn't
+//! start itself anew.
 
+mod store;
 #[cfg(feature = "watch")]
 mod watcher;
 
 use actix::Message;
 
+pub use store::{ReadError, ReadObjects, StoreActor, StoreDied};
 #[cfg(feature = "watch")]
 pub use watcher::{HashingTook, Watched, WatcherActor};
 

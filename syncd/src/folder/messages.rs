@@ -17,7 +17,7 @@ use sync_net::{
     tcp::SessionHandle,
 };
 use sync_store::{
-    actor::{HashingTook, Watched},
+    actor::{HashingTook, StoreDied, Watched},
     watch::{Dirty, WatchEvent},
 };
 use tokio::sync::oneshot;
@@ -186,8 +186,7 @@ impl Handler<PeerUp> for FolderActor {
             &self.wires.runtime,
             handle,
             Arc::clone(&info),
-            Arc::clone(&open.store),
-            Arc::clone(&open.readers),
+            open.reading.clone(),
             ctx.address().downgrade(),
         );
         let (session, peer, level) = (info.session, info.peer, info.level);
@@ -305,6 +304,17 @@ impl Handler<ServeTrouble> for FolderActor {
         match trouble {
             ServeTrouble::Suspects(paths) => self.handle_input(Input::Dirty(paths), ctx),
             ServeTrouble::Index(error) => self.end(Down::Failed(error.to_string()), ctx),
+        }
+    }
+}
+
+impl Handler<StoreDied> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StoreDied, ctx: &mut Self::Context) {
+        if matches!(self.stage, Stage::Open(_)) {
+            let reason = "the folder's chunk store broke off; see the log".to_owned();
+            self.end(Down::Failed(reason), ctx);
         }
     }
 }

@@ -14,10 +14,11 @@
 //! | [`messages`] | what the actor can be told |
 //! | [`effects`] | what each output leads to |
 //!
-//! The folder's watcher is an actor of its own on the same thread, started and stopped with the folder.
+//! The folder's watcher and its chunk store are actors of their own, started and stopped with the folder: the
+//! first on this thread, the second beside the network's actors, since peers mustn't wait for the engine.
 //!
-//! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails or
-//! the watcher breaks off, the actor ends and says why; the supervisor opens the folder anew.
+//! While the root is missing nothing is touched, and it is looked for every few seconds. If the index fails, or
+//! the watcher or the store breaks off, the actor ends and says why; the supervisor opens the folder anew.
 
 mod applying;
 mod effects;
@@ -47,13 +48,12 @@ use sync_core::{
 use sync_discovery::FolderTag;
 use sync_net::actor::PeerActor;
 use sync_store::{
-    actor::{Stop, WatcherActor},
+    actor::{Stop, StoreActor, WatcherActor},
     archive::ArchivePolicy,
     chunks::ChunkStore,
     fs::RootState,
     sled_index::SledIndex,
 };
-use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 pub(crate) use messages::{
@@ -63,7 +63,7 @@ pub(crate) use messages::{
 use self::{
     messages::{Closed, OpenResult},
     open::{Opened, Places},
-    serve::{Server, Store},
+    serve::{Reading, Server, Store},
     workers::{ApplyJob, Ending, Workers},
 };
 use crate::{
@@ -113,8 +113,9 @@ struct OpenFolder {
     engine: Engine<SledIndex>,
     workers: Workers,
     watcher: Option<Addr<WatcherActor>>,
+    reading: Addr<Reading>,
+    /// What `reading` reads from, to see when nobody does any more.
     store: Arc<Store>,
-    readers: Arc<Semaphore>,
     /// The root is missing, and this was told to the engine.
     lost: bool,
     hint: Option<String>,
@@ -209,6 +210,9 @@ impl FolderActor {
             index.clone(),
             Arc::clone(&temps),
         ));
+        let (of, owner) = (Arc::clone(&store), actor.clone().recipient());
+        let start = move |_: &mut _| StoreActor::new(of, READERS, owner);
+        let reading = StoreActor::start_in_arbiter(&self.wires.arbiter, start);
         let parts = workers::Parts {
             config,
             index,
@@ -222,8 +226,8 @@ impl FolderActor {
             engine,
             workers,
             watcher: None,
+            reading,
             store,
-            readers: Arc::new(Semaphore::new(READERS)),
             lost: false,
             hint: None,
             timer: None,
@@ -248,11 +252,11 @@ impl FolderActor {
                     engine,
                     workers,
                     watcher,
+                    reading,
                     store,
-                    readers,
                     ..
                 } = *open;
-                readers.close();
+                reading.do_send(Stop);
                 drop(engine);
                 if let Some(watcher) = watcher {
                     watcher.do_send(Stop);

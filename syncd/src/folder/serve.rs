@@ -1,15 +1,15 @@
 //! Answers peers' requests: reads objects from the disk and sends them, no faster than the session takes them.
 //!
-//! One task for each session takes its requests one after the other. Reading is done on the runtime's blocking
-//! threads, at most a few reads at once for a folder. Bytes go from the read buffer to the session without
-//! being copied, but for small objects, which share a buffer.
+//! One task for each session takes its requests one after the other. Reading is done by the folder's
+//! [`StoreActor`], at most a few reads at once. Bytes go from the read buffer to the session without being
+//! copied, but for small objects, which share a buffer.
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use actix::WeakAddr;
+use actix::{Addr, WeakAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use sync_core::{
     index::IndexError,
@@ -17,11 +17,13 @@ use sync_core::{
     path::RelPath,
 };
 use sync_net::{Goodbye, session::SendError, tcp::SessionHandle};
-use sync_store::{chunks::ChunkStore, fs::RootDisk, sled_index::SledIndex};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, mpsc},
+use sync_store::{
+    actor::{ReadError, ReadObjects, StoreActor},
+    chunks::ChunkStore,
+    fs::RootDisk,
+    sled_index::SledIndex,
 };
+use tokio::{runtime::Handle, sync::mpsc};
 use tracing::{debug, warn};
 
 use super::{FolderActor, ServeTrouble};
@@ -29,6 +31,8 @@ use crate::net::PeerInfo;
 
 /// The store of a folder.
 pub(super) type Store = ChunkStore<RootDisk, SledIndex>;
+/// The actor that reads from it.
+pub(super) type Reading = StoreActor<RootDisk, SledIndex>;
 
 /// Requests of one peer that may wait.
 const MAX_WAITING: usize = 1_024;
@@ -101,8 +105,7 @@ impl Server {
         runtime: &Handle,
         handle: SessionHandle,
         info: Arc<PeerInfo>,
-        store: Arc<Store>,
-        readers: Arc<Semaphore>,
+        store: Addr<Reading>,
         folder: WeakAddr<FolderActor>,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
@@ -111,7 +114,6 @@ impl Server {
             handle,
             info,
             store,
-            readers,
             folder,
             open: open.clone(),
         };
@@ -137,8 +139,7 @@ impl Server {
 struct Task {
     handle: SessionHandle,
     info: Arc<PeerInfo>,
-    store: Arc<Store>,
-    readers: Arc<Semaphore>,
+    store: Addr<Reading>,
     folder: WeakAddr<FolderActor>,
     open: Open,
 }
@@ -157,6 +158,11 @@ impl Task {
                     warn!(%error, "a peer's request can't be answered");
                     self.handle.close(Goodbye::Busy);
                     self.tell(ServeTrouble::Index(error));
+                    return;
+                }
+                Err(Trouble::Read) => {
+                    warn!("a read for a peer broke off; its session is closed");
+                    self.handle.close(Goodbye::Busy);
                     return;
                 }
             }
@@ -189,21 +195,17 @@ impl Task {
     }
 
     async fn read(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<Bytes>>, Trouble> {
-        // Closed only when the folder is, and then the session goes too.
-        let permit = Arc::clone(&self.readers)
-            .acquire_owned()
-            .await
-            .map_err(|_| Trouble::Session)?;
-        let store = Arc::clone(&self.store);
-        let read = tokio::task::spawn_blocking(move || {
-            let found = store.read(&ids, PIECE);
-            drop(permit);
-            found
-        });
-        let found = read
-            .await
-            .map_err(|_| Trouble::Session)?
-            .map_err(Trouble::Index)?;
+        let ask = ReadObjects {
+            ids,
+            max_bytes: PIECE,
+        };
+        let found = match self.store.send(ask).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(ReadError::Index(error))) => return Err(Trouble::Index(error)),
+            Ok(Err(ReadError::Broke)) => return Err(Trouble::Read),
+            // Closed only when the folder is, and then the session goes too.
+            Ok(Err(ReadError::Closed)) | Err(_) => return Err(Trouble::Session),
+        };
         if !found.suspects.is_empty() {
             self.tell(ServeTrouble::Suspects(found.suspects));
         }
@@ -263,6 +265,8 @@ enum Trouble {
     Session,
     /// The index can't answer.
     Index(IndexError),
+    /// A read broke off.
+    Read,
 }
 
 /// Paths whose bytes aren't what the index says.

@@ -92,7 +92,7 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
 
 #[actix::test]
 async fn a_folders_thread_ends_with_the_folder() {
-    let thread = FolderThread(actix::Arbiter::new());
+    let thread = FolderThread(Arbiter::new());
     let handle = thread.0.handle();
     assert!(handle.spawn(async {}));
     drop(thread);
