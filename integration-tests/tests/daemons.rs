@@ -148,6 +148,8 @@ fn killed_in_the_middle_it_finishes_after_a_restart() {
     }
     a.wait(1, 120).unwrap();
     b.wait(1, 120).unwrap();
+    // A kill is no restored backup: nothing told was less than durable.
+    assert!(!b.log().contains("restored"), "{}", b.log());
     assert_same(&a.folder(), &b.folder());
 }
 

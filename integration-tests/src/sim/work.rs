@@ -64,6 +64,9 @@ impl Simulation {
                 return self.fail(format!("node {number} bans an honest peer: {reason}"));
             }
             Output::IndexFailed(IndexError::Restored) => {
+                if !self.oracle.index_lost {
+                    return self.fail(format!("node {number} takes itself for restored"));
+                }
                 // The index is set aside at the next start.
                 let node = &mut self.nodes[number];
                 node.durable.run = Some(Generation(node.rng.next()));

@@ -216,7 +216,8 @@ impl<I: Index> Engine<I> {
         if !std::mem::replace(&mut peer.may_ask, false) {
             return Ok(());
         }
-        let never_given = self.last_known + 1..=self.cfg.seqs.start;
+        // Those between two runs; the first of a run is told before a change bears it.
+        let never_given = self.last_known + 1..self.cfg.seqs.start;
         if ours
             && peer.level.can_write()
             && (never_given.contains(&ask.after.0) || ask.after.0 > self.seq)

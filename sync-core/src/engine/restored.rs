@@ -45,12 +45,9 @@ impl<I: Index> Engine<I> {
         let entry = self.entry(record.path())?;
         let ours = entry.as_ref().and_then(IndexEntry::announced);
         let ours = ours.map(|raw| self.open(raw)).transpose()?;
-        // Paths are never forgotten, and of our own changes of one the later has the higher number.
-        let possible = ours.is_some_and(|ours| {
-            let own = ours.version.dot;
-            let same = own == dot && ours.raw() == record.raw();
-            own.replica != dot.replica || own.counter > dot.counter || same
-        });
+        // Paths are never forgotten, and no two changes bear one name.
+        let possible =
+            ours.is_some_and(|ours| ours.version.dot != dot || ours.raw() == record.raw());
         // Between two runs lie numbers that neither gave.
         let given = self.knowledge.covers(dot)
             && !(self.last_counter + 1..=self.cfg.counters.start).contains(&dot.counter);
