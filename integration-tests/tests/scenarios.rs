@@ -4,18 +4,11 @@
 
 use std::time::Duration;
 
-use integration_tests::sim::{Simulation, user::Op};
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    integration_tests::sim::rng::Rng::new(seed).bytes(len)
-}
-
-/// The cluster stays as it is once it is quiet.
-fn done(mut sim: Simulation) {
-    sim.settle();
-    let report = sim.report();
-    assert_eq!(report.failure, None);
-}
+use integration_tests::sim::{
+    Simulation,
+    script::{done, noise},
+    user::Op,
+};
 
 #[test]
 fn a_file_and_a_tree_go_everywhere() {

@@ -4,18 +4,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use integration_tests::sim::{Simulation, faults::Fault, user::Op};
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    integration_tests::sim::rng::Rng::new(seed).bytes(len)
-}
-
-/// The cluster stays as it is once it is quiet.
-fn done(mut sim: Simulation) {
-    sim.settle();
-    let report = sim.report();
-    assert_eq!(report.failure, None);
-}
+use integration_tests::sim::{
+    Simulation,
+    faults::Fault,
+    script::{done, noise},
+    user::Op,
+};
 
 #[test]
 fn a_crash_at_any_step_of_applying_changes_nothing_in_the_end() {

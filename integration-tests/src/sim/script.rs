@@ -206,3 +206,18 @@ impl Simulation {
         &self.nodes
     }
 }
+
+/// Bytes that look like nothing else.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    super::rng::Rng::new(seed).bytes(len)
+}
+
+/// Ends a scenario: the cluster stays as it is once it is quiet.
+///
+/// # Panics
+///
+/// If something isn't as it must be.
+pub fn done(mut sim: Simulation) {
+    sim.settle();
+    assert_eq!(sim.report().failure, None);
+}
