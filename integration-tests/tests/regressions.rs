@@ -40,6 +40,11 @@ fn a_directory_was_revived_that_its_user_replaced_by_a_file() {
 }
 
 #[test]
+fn what_a_crash_left_in_an_unreadable_directory_passed_for_an_edit() {
+    holds(&[6]);
+}
+
+#[test]
 fn a_content_was_asked_for_that_nobody_wanted_any_more() {
     small(&[474, 1473]);
     holds(&[61, 121, 145, 187]);

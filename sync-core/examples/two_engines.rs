@@ -10,6 +10,7 @@ use sync_core::{
     index::{Index, MemIndex},
     keys::FolderKeys,
     manifest::manifest_of,
+    message::{Message, ObjectMessage},
     path::RelPath,
     secret::{Level, Secret},
     time::Now,
@@ -80,12 +81,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     engines[n].index().flush()?;
                     queue.push_back((n, Input::Flushed { flush, error: None }));
                 }
-                Output::Send { session, message } => {
-                    queue.push_back((1 - n, Input::Message { session, message }));
-                }
-                Output::Serve { objects, .. } => {
-                    println!("engine {n} is asked for {} object(s)", objects.len())
-                }
+                Output::Send { session, message } => match message {
+                    Message::Engine(message) => {
+                        queue.push_back((1 - n, Input::Message { session, message }));
+                    }
+                    // In a real node the server of objects takes this one.
+                    Message::Objects(ObjectMessage::Request(request)) => {
+                        println!("engine {n} asks for {} object(s)", request.objects.len());
+                    }
+                    _ => {}
+                },
                 Output::Event(event) => println!("engine {n}: {event:?}"),
                 _ => {}
             }

@@ -2,10 +2,21 @@
 //!
 //! Control messages are CBOR: an array of a number and a body with numbered fields, of which unknown ones are
 //! skipped. Everything is bounded before it is used. Chunk bytes don't travel in messages: they are the raw
-//! answer to a [`Message::Request`], read by [`ObjectReader`].
+//! answer to an [`ObjectMessage::Request`], read by [`ObjectReader`].
+//!
+//! Each message has one [`Door`], and its number alone says which:
+//!
+//! | numbers | door | who takes it |
+//! |---|---|---|
+//! | 0 to 31 | [`Door::Engine`] | the folder's engine |
+//! | 32 to 63 | [`Door::Objects`] | the server of objects of the session |
+//! | 64 to 127 | [`Door::Net`] | whoever keeps the sessions; bodies are opaque here |
+//! | others | none | nobody |
+//!
+//! A number that a door doesn't know is ignored, so later versions may add to each.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteVec};
 use thiserror::Error;
 
 use crate::{
@@ -46,9 +57,45 @@ pub enum MessageError {
     ObjectTooLarge(u32),
 }
 
-/// A control message.
+/// Which part of a node takes a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The folder's engine: index exchange, and who holds what.
+    Engine,
+    /// The server of objects: what a peer asks for, and takes back.
+    Objects,
+    /// Whoever keeps sessions and addresses.
+    Net,
+}
+
+impl Door {
+    /// The door of messages with this number; `None` if it is kept for later.
+    pub const fn of(number: u64) -> Option<Self> {
+        match number {
+            0..=31 => Some(Self::Engine),
+            32..=63 => Some(Self::Objects),
+            64..=127 => Some(Self::Net),
+            _ => None,
+        }
+    }
+}
+
+/// A control message, by the door it goes through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// For the folder's engine.
+    Engine(EngineMessage),
+    /// For the server of objects.
+    Objects(ObjectMessage),
+    /// For whoever keeps the sessions.
+    Net(NetMessage),
+    /// A message of a later version: ignored.
+    Unknown(u64),
+}
+
+/// What one folder's engine says to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineMessage {
     /// First word of each side.
     Head(Head),
     /// Asks for all changes after a number.
@@ -63,12 +110,42 @@ pub enum Message {
     WhoHas(Vec<ContentRoot>),
     /// Says what the sender holds.
     Have(Vec<Have>),
+}
+
+/// What is said to a server of objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectMessage {
     /// Asks for objects.
     Request(Request),
     /// Takes requests back; what is already under way may still arrive.
     Cancel(Vec<u32>),
-    /// A message of a later version: ignored.
-    Unknown(u64),
+}
+
+/// What those who keep sessions say to each other: read there, opaque here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetMessage {
+    /// Its number, from 64 to 127.
+    pub number: u8,
+    /// Its body, in the encoding that the number says.
+    pub body: Bytes,
+}
+
+impl From<EngineMessage> for Message {
+    fn from(message: EngineMessage) -> Self {
+        Self::Engine(message)
+    }
+}
+
+impl From<ObjectMessage> for Message {
+    fn from(message: ObjectMessage) -> Self {
+        Self::Objects(message)
+    }
+}
+
+impl From<NetMessage> for Message {
+    fn from(message: NetMessage) -> Self {
+        Self::Net(message)
+    }
 }
 
 /// Who the sender is as a numberer of changes.
@@ -202,16 +279,33 @@ impl Message {
             e.into_writer().into()
         }
         match self {
-            Self::Head(b) => with(0, b),
-            Self::Ask(b) => with(1, b),
-            Self::Records(b) => with(2, b),
-            Self::BurstEnd(b) => with(3, b),
-            Self::Progress(b) => with(4, b),
-            Self::WhoHas(b) => with(5, b),
-            Self::Have(b) => with(6, b),
-            Self::Request(b) => with(7, b),
-            Self::Cancel(b) => with(8, b),
+            Self::Engine(message) => match message {
+                EngineMessage::Head(b) => with(0, b),
+                EngineMessage::Ask(b) => with(1, b),
+                EngineMessage::Records(b) => with(2, b),
+                EngineMessage::BurstEnd(b) => with(3, b),
+                EngineMessage::Progress(b) => with(4, b),
+                EngineMessage::WhoHas(b) => with(5, b),
+                EngineMessage::Have(b) => with(6, b),
+            },
+            Self::Objects(message) => match message {
+                ObjectMessage::Request(b) => with(32, b),
+                ObjectMessage::Cancel(b) => with(33, b),
+            },
+            Self::Net(NetMessage { number, body }) => {
+                with(u64::from(*number), &ByteVec::from(body.to_vec()))
+            }
             Self::Unknown(n) => with(*n, &()),
+        }
+    }
+
+    /// The door it goes through.
+    pub fn door(&self) -> Option<Door> {
+        match self {
+            Self::Engine(_) => Some(Door::Engine),
+            Self::Objects(_) => Some(Door::Objects),
+            Self::Net(_) => Some(Door::Net),
+            Self::Unknown(_) => None,
         }
     }
 
@@ -227,21 +321,26 @@ impl Message {
         }
         let number = d.u64().map_err(malformed)?;
         let message = match number {
-            0 => Self::Head(d.decode().map_err(malformed)?),
-            1 => Self::Ask(d.decode().map_err(malformed)?),
-            2 => Self::Records(list(&mut d, MAX_RECORDS)?),
-            3 => Self::BurstEnd(d.decode().map_err(malformed)?),
-            4 => Self::Progress(d.decode().map_err(malformed)?),
-            5 => Self::WhoHas(list(&mut d, MAX_CONTENTS)?),
-            6 => Self::Have(list(&mut d, MAX_CONTENTS)?),
-            7 => {
+            0 => EngineMessage::Head(d.decode().map_err(malformed)?).into(),
+            1 => EngineMessage::Ask(d.decode().map_err(malformed)?).into(),
+            2 => EngineMessage::Records(list(&mut d, MAX_RECORDS)?).into(),
+            3 => EngineMessage::BurstEnd(d.decode().map_err(malformed)?).into(),
+            4 => EngineMessage::Progress(d.decode().map_err(malformed)?).into(),
+            5 => EngineMessage::WhoHas(list(&mut d, MAX_CONTENTS)?).into(),
+            6 => EngineMessage::Have(list(&mut d, MAX_CONTENTS)?).into(),
+            32 => {
                 let request: Request = d.decode().map_err(malformed)?;
                 if request.objects.len() > MAX_OBJECTS {
                     return Err(MessageError::TooMany);
                 }
-                Self::Request(request)
+                ObjectMessage::Request(request).into()
             }
-            8 => Self::Cancel(list(&mut d, MAX_OBJECTS)?),
+            33 => ObjectMessage::Cancel(list(&mut d, MAX_OBJECTS)?).into(),
+            number @ 64..=127 => NetMessage {
+                number: number as u8,
+                body: Bytes::copy_from_slice(d.bytes().map_err(malformed)?),
+            }
+            .into(),
             n => return Ok(Self::Unknown(n)),
         };
         if d.position() != bytes.len() {
@@ -330,47 +429,56 @@ mod tests {
         }]
         .into_iter()
         .collect();
-        vec![
-            Message::Head(Head {
+        let engine = [
+            EngineMessage::Head(Head {
                 generation: Generation(1),
                 last: Seq(2),
                 replica: ReplicaId(3),
             }),
-            Message::Ask(Ask {
+            EngineMessage::Ask(Ask {
                 generation: Generation(1),
                 after: Seq(0),
                 newest: None,
             }),
-            Message::Records(Vec::new()),
-            Message::BurstEnd(BurstEnd {
+            EngineMessage::Records(Vec::new()),
+            EngineMessage::BurstEnd(BurstEnd {
                 upto: Seq(7),
                 knowledge: Some(knowledge),
             }),
-            Message::BurstEnd(BurstEnd {
+            EngineMessage::BurstEnd(BurstEnd {
                 upto: Seq(7),
                 knowledge: None,
             }),
-            Message::Progress(Progress {
+            EngineMessage::Progress(Progress {
                 reached: Seq(7),
                 files: 1,
                 bytes: 2,
             }),
-            Message::WhoHas(vec![content]),
-            Message::Have(vec![Have {
+            EngineMessage::WhoHas(vec![content]),
+            EngineMessage::Have(vec![Have {
                 content,
                 whole: false,
                 first: 8,
                 bits: vec![0x80],
             }]),
-            Message::Request(Request {
+        ];
+        let objects = [
+            ObjectMessage::Request(Request {
                 id: 4,
                 objects: vec![ObjectId {
                     kind: ObjectKind::Page,
                     hash,
                 }],
             }),
-            Message::Cancel(vec![1, 2]),
-        ]
+            ObjectMessage::Cancel(vec![1, 2]),
+        ];
+        let net = NetMessage {
+            number: 64,
+            body: Bytes::from_static(b"opaque"),
+        };
+        let engine = engine.into_iter().map(Message::from);
+        let objects = objects.into_iter().map(Message::from);
+        engine.chain(objects).chain([net.into()]).collect()
     }
 
     #[test]
@@ -381,17 +489,36 @@ mod tests {
     }
 
     #[test]
+    fn the_number_alone_says_through_which_door_a_message_goes() {
+        for message in samples() {
+            let bytes = message.encode();
+            let mut d = Decoder::new(&bytes);
+            assert_eq!(d.array().unwrap(), Some(2));
+            let number = d.u64().unwrap();
+            assert_eq!(message.door(), Door::of(number), "{message:?}");
+            assert!(message.door().is_some());
+        }
+        // What no door knows yet reaches nobody.
+        for number in [7_u8, 31, 34, 63, 128, 200] {
+            let bytes = [0x82, 0x18, number, 0x80];
+            let unknown = Message::decode(&bytes).unwrap();
+            assert_eq!(unknown, Message::Unknown(number.into()));
+            assert_eq!(unknown.door(), None);
+        }
+    }
+
+    #[test]
     fn what_is_unknown_is_skipped_and_what_is_too_much_refused() {
         assert_eq!(
-            Message::decode(&[0x82, 0x18, 99, 0x80]).unwrap(),
-            Message::Unknown(99)
+            Message::decode(&[0x82, 0x18, 200, 0x80]).unwrap(),
+            Message::Unknown(200)
         );
         // A Head with a fourth field of a later version.
         assert!(matches!(
             Message::decode(&[0x82, 0, 0x84, 1, 2, 3, 4]),
-            Ok(Message::Head(_))
+            Ok(Message::Engine(EngineMessage::Head(_)))
         ));
-        let many = Message::Cancel(vec![0; MAX_OBJECTS + 1]).encode();
+        let many = Message::from(ObjectMessage::Cancel(vec![0; MAX_OBJECTS + 1])).encode();
         assert_eq!(Message::decode(&many), Err(MessageError::TooMany));
         assert!(matches!(
             Message::decode(&vec![0; MAX_MESSAGE + 1]),
@@ -437,7 +564,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..10) {
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..11) {
             let _ = Message::decode(&bytes);
             let mut changed = samples()[at].encode().to_vec();
             for (i, b) in bytes.iter().enumerate() {

@@ -45,6 +45,7 @@ use sync_core::{
     engine::{Input, Output},
     ids::{PeerKey, SessionId},
     keys::FolderKeys,
+    message::Request,
     path::RelPath,
     secret::{ReadWriteSecret, Secret},
 };
@@ -83,6 +84,8 @@ pub(crate) enum Event {
     Input(usize, u64, Box<Input>),
     /// Work that an engine asked for.
     Work(usize, u64, Box<Output>),
+    /// The server of objects answers a peer.
+    Serve(usize, u64, SessionId, Request),
     /// What a disk error left behind is tried to be settled.
     Settle(usize, u64),
     /// A machine starts.
@@ -310,6 +313,11 @@ impl Simulation {
             Event::Input(node, run, input) => {
                 if self.live_run(node, run) {
                     self.tell(node, *input);
+                }
+            }
+            Event::Serve(node, run, session, request) => {
+                if self.live_run(node, run) {
+                    self.serve(node, session, &request);
                 }
             }
             Event::Work(node, run, output) => {

@@ -11,7 +11,7 @@ use sync_core::{
     engine::{Input, Output, ScanWhat},
     ids::SessionId,
     index::{Index as _, MemIndex},
-    message::{ObjectId, ObjectKind},
+    message::{ObjectKind, Request},
     path::RelPath,
 };
 use sync_store::{
@@ -77,18 +77,7 @@ pub fn work(node: &mut Node, output: Output, now: Duration, crash_at: Option<u64
             let answer = answer.map(|input| (rng.millis(0, 5), input));
             done.inputs.extend(answer);
         }
-        Output::Serve {
-            session,
-            request,
-            objects,
-        } => {
-            serve(node, session, request, &objects, now, &mut done);
-        }
-        Output::Send { .. }
-        | Output::StopServing { .. }
-        | Output::Ban { .. }
-        | Output::Event(_)
-        | Output::IndexFailed(_) => {}
+        Output::Send { .. } | Output::Ban { .. } | Output::Event(_) | Output::IndexFailed(_) => {}
     }
     done
 }
@@ -108,17 +97,13 @@ pub fn settle_again(node: &Node, now: Duration, done: &mut Done) {
     done.unsettled = live.applier.is_unsettled();
 }
 
-fn serve(
-    node: &Node,
-    session: SessionId,
-    request: u32,
-    ids: &[ObjectId],
-    now: Duration,
-    done: &mut Done,
-) {
-    let Some(live) = &node.live else { return };
+/// Reads what a peer asked for, as the server of objects does.
+pub fn serve(node: &Node, session: SessionId, request: &Request, now: Duration) -> Done {
+    let mut done = Done::default();
+    let Some(live) = &node.live else { return done };
+    let ids = &request.objects;
     let Ok(found) = node.on_disk(now, || live.chunks.read(ids, usize::MAX)) else {
-        return;
+        return done;
     };
     if !found.suspects.is_empty() {
         done.inputs
@@ -127,9 +112,10 @@ fn serve(
     let chunks = ids.iter().map(|id| id.kind == ObjectKind::Chunk);
     done.answer = Some((
         session,
-        request,
+        request.id,
         found.objects.into_iter().zip(chunks).collect(),
     ));
+    done
 }
 
 fn scan_disk(

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sync_core::{
     engine::{Input, Output},
     fetch::TempJob,
-    message::Message,
+    message::{EngineMessage, Message},
 };
 
 pub(super) fn word(input: &Input) -> &'static str {
@@ -35,7 +35,6 @@ pub(super) fn work_word(output: &Output) -> &'static str {
         Output::Scan { .. } => "scan",
         Output::Apply { .. } => "apply",
         Output::Flush { .. } => "flush",
-        Output::Serve { .. } => "serve",
         Output::Temp(TempJob::Check { .. }) => "check-temp",
         Output::Temp(TempJob::CopyLocal { .. }) => "copy-local",
         Output::Temp(TempJob::Write { .. }) => "write",
@@ -55,7 +54,7 @@ pub(super) fn show_input(input: &Input) -> String {
             format!("object {session:?} {request}/{index} {len:?}")
         }
         Input::Message { session, message } => {
-            format!("recv {session:?} {}", show_message(message))
+            format!("recv {session:?} {}", show_message(&message.clone().into()))
         }
         Input::Scanned { scan, items } => {
             let items: Vec<_> = items.iter().map(|i| (&i.path, &i.found)).collect();
@@ -83,7 +82,7 @@ pub(super) fn show_output(output: &Output) -> String {
 
 pub(super) fn show_message(message: &Message) -> String {
     match message {
-        Message::Records(records) => {
+        Message::Engine(EngineMessage::Records(records)) => {
             let each = records.iter().map(|a| {
                 format!(
                     "{}:{:?}{}",

@@ -251,7 +251,11 @@ impl Simulation {
                         continue;
                     };
                     match Message::decode(&bytes) {
-                        Ok(message) => self.tell(number, Input::Message { session, message }),
+                        Ok(Message::Engine(message)) => {
+                            self.tell(number, Input::Message { session, message });
+                        }
+                        Ok(Message::Objects(message)) => self.objects(number, session, message),
+                        Ok(Message::Net(_) | Message::Unknown(_)) => {}
                         Err(e) => self.fail(format!("node {number} can't read a message: {e}")),
                     }
                 }

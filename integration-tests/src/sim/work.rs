@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sync_core::{
     engine::{Event as EngineEvent, Output},
-    ids::Generation,
+    ids::{Generation, SessionId},
     index::IndexError,
-    message::Message,
+    message::{EngineMessage, Message, ObjectMessage, Request},
 };
 
 use super::{
@@ -25,7 +25,10 @@ impl Simulation {
         if !matches!(output, Output::Event(_) | Output::Scan { .. }) {
             self.activity += 1;
             // Asking around for what nobody has doesn't keep the others from resting.
-            let asks = |m: &Message| matches!(m, Message::WhoHas(_) | Message::Have(_));
+            let asks = |m: &Message| {
+                use EngineMessage::{Have, WhoHas};
+                matches!(m, Message::Engine(WhoHas(_) | Have(_)))
+            };
             if !matches!(&output, Output::Send { message, .. } if asks(message)) {
                 self.active_at = self.now;
             }
@@ -40,15 +43,6 @@ impl Simulation {
                     format!("send {session:?} {}", show_message(message))
                 });
                 self.send(number, session, bytes);
-                return;
-            }
-            Output::StopServing { session, requests } => {
-                if let Some(live) = &mut self.nodes[number].live {
-                    live.cancelled
-                        .extend(requests.iter().map(|r| (*session, *r)));
-                }
-                let (session, requests) = (*session, requests.clone());
-                self.stop_serving(number, session, &requests);
                 return;
             }
             Output::Event(event) => {
@@ -123,6 +117,39 @@ impl Simulation {
             self.acted(number, &op, &effect);
         }
         self.done(number, done, applies, before);
+    }
+
+    /// A peer says something to the server of objects.
+    pub(super) fn objects(&mut self, number: usize, session: SessionId, message: ObjectMessage) {
+        self.activity += 1;
+        self.active_at = self.now;
+        match message {
+            ObjectMessage::Request(request) => {
+                let delay = self.rng.millis(0, self.nodes[number].slow_ms);
+                let run = self.nodes[number].run;
+                self.heap.push(
+                    self.now + delay,
+                    Event::Serve(number, run, session, request),
+                );
+            }
+            ObjectMessage::Cancel(requests) => {
+                if let Some(live) = &mut self.nodes[number].live {
+                    live.cancelled
+                        .extend(requests.iter().map(|r| (session, *r)));
+                }
+                self.stop_serving(number, session, &requests);
+            }
+        }
+    }
+
+    /// The server of objects answers a request.
+    pub(super) fn serve(&mut self, number: usize, session: SessionId, request: &Request) {
+        self.trace.step(self.now, number, "serve", &[]);
+        let now = self.now;
+        self.trace.line(now, number, || format!("{request:?}"));
+        let before = self.nodes[number].disk.mutations();
+        let done = shell::serve(&self.nodes[number], session, request, self.now);
+        self.done(number, done, false, before);
     }
 
     /// What a disk error left behind is tried to be settled again.

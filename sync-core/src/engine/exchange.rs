@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ids::{Generation, PeerKey, ReplicaId, Seq, SessionId},
     index::{Index, IndexError, IndexResult, PeerTag},
-    message::{Announce, Ask, BurstEnd, Head, Message, Progress},
+    message::{Announce, Ask, BurstEnd, EngineMessage, Head, Message, Progress},
     secret::Level,
 };
 
@@ -129,7 +129,8 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, session: SessionId, message: Message) {
+    pub(super) fn send(&mut self, session: SessionId, message: impl Into<Message>) {
+        let message = message.into();
         self.out.push_back(Output::Send { session, message });
     }
 
@@ -142,7 +143,7 @@ impl<I: Index> Engine<I> {
             last: Seq(self.flush.durable),
             replica: self.cfg.replica,
         };
-        self.send(session, Message::Head(head));
+        self.send(session, EngineMessage::Head(head));
     }
 
     pub(super) fn head(&mut self, session: SessionId, head: Head) -> IndexResult<()> {
@@ -198,7 +199,7 @@ impl<I: Index> Engine<I> {
                 after,
                 newest,
             };
-            self.send(session, Message::Ask(ask));
+            self.send(session, EngineMessage::Ask(ask));
         }
         Ok(())
     }
@@ -351,11 +352,11 @@ impl<I: Index> Engine<I> {
         let complete = upto == durable && settled;
         let knowledge = complete.then(|| self.knowledge.clone());
         if !records.is_empty() {
-            self.send(session, Message::Records(records));
+            self.send(session, EngineMessage::Records(records));
         }
         self.send(
             session,
-            Message::BurstEnd(BurstEnd {
+            EngineMessage::BurstEnd(BurstEnd {
                 upto: Seq(upto),
                 knowledge,
             }),
@@ -398,7 +399,7 @@ impl<I: Index> Engine<I> {
                 peer.told = Some(progress);
                 peer.told_at = now;
                 peer.progress_due = None;
-                messages.push((*session, Message::Progress(progress)));
+                messages.push((*session, EngineMessage::Progress(progress)));
             } else {
                 peer.progress_due = Some(due);
             }

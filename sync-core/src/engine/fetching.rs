@@ -8,7 +8,7 @@ use crate::{
     fetch::{FetchOutput, Fetcher},
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
-    message::Message,
+    message::{EngineMessage, ObjectMessage},
 };
 
 /// Rounds of asking everybody, five seconds apart, after which a content nobody holds is left alone for longer.
@@ -27,10 +27,10 @@ impl<I: Index> Engine<I> {
         while let Some(output) = self.fetcher.poll(self.now.mono) {
             match output {
                 FetchOutput::Send(session, request) => {
-                    self.send(session, Message::Request(request))
+                    self.send(session, ObjectMessage::Request(request))
                 }
                 FetchOutput::Cancel(session, requests) => {
-                    self.send(session, Message::Cancel(requests))
+                    self.send(session, ObjectMessage::Cancel(requests))
                 }
                 FetchOutput::NeedPages(pages) => {
                     for hash in pages {
@@ -62,7 +62,7 @@ impl<I: Index> Engine<I> {
                 }
                 FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents)?,
                 FetchOutput::Announce(session, have) => {
-                    self.send(session, Message::Have(vec![have]))
+                    self.send(session, EngineMessage::Have(vec![have]))
                 }
                 FetchOutput::Drop(session) => {
                     let reason = "it sent wrong bytes three times".into();
@@ -101,7 +101,7 @@ impl<I: Index> Engine<I> {
         };
         for session in sessions {
             for part in contents.chunks(crate::message::MAX_CONTENTS) {
-                self.send(session, Message::WhoHas(part.to_vec()));
+                self.send(session, EngineMessage::WhoHas(part.to_vec()));
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     ids::{Generation, PeerKey, ReplicaId, SessionId},
     keys::FolderKeys,
     manifest::ContentRoot,
-    message::{Message, ObjectId},
+    message::{EngineMessage, Message},
     path::RelPath,
     secret::Level,
 };
@@ -59,7 +59,7 @@ pub enum Input {
         /// From where.
         session: SessionId,
         /// What.
-        message: Message,
+        message: EngineMessage,
     },
     /// One object of an answer arrived; `None`: the peer doesn't hold it.
     Object {
@@ -173,22 +173,6 @@ pub enum Output {
         session: SessionId,
         /// What.
         message: Message,
-    },
-    /// Read these objects and send them as the answer to a peer's request.
-    Serve {
-        /// Where.
-        session: SessionId,
-        /// The peer's name for the answer.
-        request: u32,
-        /// What, in this order.
-        objects: Vec<ObjectId>,
-    },
-    /// The peer took requests back.
-    StopServing {
-        /// Which peer.
-        session: SessionId,
-        /// Its names for the answers.
-        requests: Vec<u32>,
     },
     /// End a session with a peer that misbehaves, and don't talk to it for a while.
     Ban {

@@ -57,11 +57,10 @@ impl<I: Index> Engine<I> {
         self.scan.dirty.insert(path);
     }
 
-    /// Whether an action of ours may have changed what stands at `path` without the index knowing.
+    /// Whether an action of ours may have changed what stands at `path` without the index knowing. What lies in
+    /// a directory that couldn't be read is in doubt as well: before a crash it may have been worked on.
     pub(super) fn is_in_doubt(&self, path: &RelPath) -> bool {
-        self.in_group(path)
-            || self.work.placed.unsure.contains(path)
-            || self.work.stale.contains(path)
+        self.in_group(path) || self.work.placed.unsure.contains(path) || self.is_unknown(path)
     }
 
     /// A scan looked at these paths: what it didn't tell of is as the index says.

@@ -8,7 +8,7 @@ use crate::{
     entry::{Entry, Kind, MODE_MASK},
     ids::SessionId,
     index::{Index, IndexEntry, IndexResult, flag},
-    message::{Announce, Have, MAX_MESSAGE, Message},
+    message::{Announce, EngineMessage, Have, MAX_MESSAGE},
     reconcile::{Verdict, reconcile},
     record::{Record, RecordError},
     version::Causality,
@@ -18,41 +18,30 @@ use crate::{
 const MAX_BITS: usize = MAX_MESSAGE / 2;
 
 impl<I: Index> Engine<I> {
-    pub(super) fn message(&mut self, session: SessionId, message: Message) -> IndexResult<()> {
+    pub(super) fn message(
+        &mut self,
+        session: SessionId,
+        message: EngineMessage,
+    ) -> IndexResult<()> {
         if !self.sessions.contains_key(&session) {
             return Ok(());
         }
         match message {
-            Message::Head(head) => self.head(session, head),
-            Message::Ask(ask) => self.ask(session, ask),
-            Message::Records(announces) => self.records(session, announces),
-            Message::BurstEnd(end) => self.burst_end(session, end),
-            Message::Progress(progress) => {
+            EngineMessage::Head(head) => self.head(session, head),
+            EngineMessage::Ask(ask) => self.ask(session, ask),
+            EngineMessage::Records(announces) => self.records(session, announces),
+            EngineMessage::BurstEnd(end) => self.burst_end(session, end),
+            EngineMessage::Progress(progress) => {
                 self.progress(session, progress);
                 Ok(())
             }
-            Message::WhoHas(contents) => self.who_has(session, contents),
-            Message::Have(have) => {
+            EngineMessage::WhoHas(contents) => self.who_has(session, contents),
+            EngineMessage::Have(have) => {
                 for have in &have {
                     self.fetcher.handle_have(session, have);
                 }
                 Ok(())
             }
-            Message::Request(request) => {
-                let (request, objects) = (request.id, request.objects);
-                self.out.push_back(Output::Serve {
-                    session,
-                    request,
-                    objects,
-                });
-                Ok(())
-            }
-            Message::Cancel(requests) => {
-                self.out
-                    .push_back(Output::StopServing { session, requests });
-                Ok(())
-            }
-            Message::Unknown(_) => Ok(()),
         }
     }
 
@@ -200,7 +189,7 @@ impl<I: Index> Engine<I> {
             room = room.saturating_sub(have.bits.len());
             answer.push(have);
         }
-        self.send(session, Message::Have(answer));
+        self.send(session, EngineMessage::Have(answer));
         Ok(())
     }
 }

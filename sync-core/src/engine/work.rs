@@ -197,7 +197,7 @@ impl<I: Index> Engine<I> {
     }
 
     /// Whether a scan is to say first what stands at `path`, or at a directory above it.
-    fn is_unknown(&self, path: &RelPath) -> bool {
+    pub(super) fn is_unknown(&self, path: &RelPath) -> bool {
         let stale = &self.work.stale;
         !stale.is_empty()
             && (stale.contains(path) || path.ancestors().any(|dir| stale.contains(&dir)))

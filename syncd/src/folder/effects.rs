@@ -10,10 +10,7 @@ use sync_core::{
     index::IndexError,
     path::RelPath,
 };
-use sync_net::{
-    Goodbye,
-    actor::{Close, SendControl},
-};
+use sync_net::actor::SendControl;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -81,24 +78,6 @@ impl FolderActor {
                 let bytes = message.encode();
                 link.info.count_sent(bytes.len());
                 link.actor.do_send(SendControl(bytes));
-            }
-            Output::Serve {
-                session,
-                request,
-                objects,
-            } => {
-                let Some(link) = self.sessions.get(&session) else {
-                    return;
-                };
-                if !link.server.serve(request, objects) {
-                    warn!(peer = %link.info.peer, "asks for too much at once; the session is closed");
-                    link.actor.do_send(Close(Goodbye::Violation));
-                }
-            }
-            Output::StopServing { session, requests } => {
-                if let Some(link) = self.sessions.get(&session) {
-                    link.server.stop(&requests);
-                }
             }
             Output::Ban { session, reason } => {
                 if let Some(peers) = self.wires.peers.addr() {

@@ -9,7 +9,7 @@ use sync_core::{
     engine::{Input, State},
     ids::SessionId,
     index::IndexError,
-    message::Message as PeerMessage,
+    message::EngineMessage,
 };
 use sync_net::{
     Goodbye,
@@ -26,7 +26,7 @@ use tracing::warn;
 use super::{
     FolderActor, LOOK_AGAIN, Link, Stage,
     open::{self, OpenFolderError, Opened},
-    serve::{self, Server},
+    serve,
     workers::{ApplyJob, Back},
 };
 use crate::{
@@ -167,6 +167,8 @@ pub(crate) struct PeerUp {
     pub(crate) handle: SessionHandle,
     /// For all else.
     pub(crate) actor: Addr<PeerActor>,
+    /// What the peer asks for, to be answered from the folder's store.
+    pub(crate) requests: serve::Queue,
 }
 
 impl Handler<PeerUp> for FolderActor {
@@ -177,12 +179,13 @@ impl Handler<PeerUp> for FolderActor {
             info,
             handle,
             actor,
+            requests,
         } = up;
         let Stage::Open(open) = &self.stage else {
             actor.do_send(Close(Goodbye::Busy));
             return;
         };
-        let server = Server::start(
+        requests.serve(
             &self.wires.runtime,
             handle,
             Arc::clone(&info),
@@ -190,14 +193,7 @@ impl Handler<PeerUp> for FolderActor {
             ctx.address().downgrade(),
         );
         let (session, peer, level) = (info.session, info.peer, info.level);
-        self.sessions.insert(
-            session,
-            Link {
-                info,
-                actor,
-                server,
-            },
-        );
+        self.sessions.insert(session, Link { info, actor });
         self.handle_input(
             Input::PeerUp {
                 session,
@@ -246,7 +242,7 @@ impl Handler<AllPeersDown> for FolderActor {
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A control message.
-    Message(PeerMessage),
+    Message(EngineMessage),
     /// Objects of answers.
     Objects(Vec<Object>),
 }

@@ -27,7 +27,7 @@ pub(crate) mod open;
 mod permits;
 pub(crate) mod report;
 mod run_mark;
-mod serve;
+pub(crate) mod serve;
 mod sweep;
 mod workers;
 
@@ -63,7 +63,7 @@ pub(crate) use messages::{
 use self::{
     messages::{Closed, OpenResult},
     open::{Opened, Places},
-    serve::{Reading, Server, Store},
+    serve::{Reading, Store},
     workers::{ApplyJob, Ending, Workers},
 };
 use crate::{
@@ -92,7 +92,6 @@ const LET_GO: Duration = Duration::from_secs(3);
 pub(crate) struct Link {
     info: Arc<PeerInfo>,
     actor: Addr<PeerActor>,
-    server: Server,
 }
 
 enum Stage {

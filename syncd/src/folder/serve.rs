@@ -1,6 +1,7 @@
 //! Answers peers' requests: reads objects from the disk and sends them, no faster than the session takes them.
 //!
-//! One task for each session takes its requests one after the other. Reading is done by the folder's
+//! A session's reader hands requests in at [`Requests`]; they never pass the folder's engine, which may be busy.
+//! One task for each session takes them one after the other, as soon as the folder has lent it its store. Reading is done by the folder's
 //! [`StoreActor`], at most a few reads at once. Bytes go from the read buffer to the session without being
 //! copied, but for small objects, which share a buffer.
 
@@ -13,7 +14,7 @@ use actix::{Addr, WeakAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use sync_core::{
     index::IndexError,
-    message::{ObjectId, object_head},
+    message::{ObjectId, ObjectMessage, Request, object_head},
     path::RelPath,
 };
 use sync_net::{Goodbye, session::SendError, tcp::SessionHandle};
@@ -23,7 +24,10 @@ use sync_store::{
     fs::RootDisk,
     sled_index::SledIndex,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, error::TrySendError},
+};
 use tracing::{debug, warn};
 
 use super::{FolderActor, ServeTrouble};
@@ -52,11 +56,29 @@ struct Job {
     objects: Vec<ObjectId>,
 }
 
-/// Serves one session, until it is dropped.
+/// Where a session's reader hands in what the peer asks for. The task ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Requests {
     jobs: mpsc::Sender<Job>,
     open: Open,
+}
+
+/// The other end: requests that wait for a folder to answer them.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    jobs: mpsc::Receiver<Job>,
+    open: Open,
+}
+
+/// The door for the requests of one session.
+pub(crate) fn door() -> (Requests, Queue) {
+    let (sender, jobs) = mpsc::channel(MAX_WAITING);
+    let open = Open::default();
+    let requests = Requests {
+        jobs: sender,
+        open: open.clone(),
+    };
+    (requests, Queue { jobs, open })
 }
 
 /// Requests that are not answered yet.
@@ -99,40 +121,49 @@ impl Open {
     }
 }
 
-impl Server {
-    /// Starts the task.
-    pub(super) fn start(
+impl Requests {
+    /// Takes in what the peer says. `false`: it asks for more than any peer of ours would.
+    pub(crate) fn take(&self, message: ObjectMessage) -> bool {
+        match message {
+            ObjectMessage::Request(Request { id, objects }) => {
+                let request = id;
+                if !self.open.begin(request, objects.len()) {
+                    return false;
+                }
+                // Where nobody answers any more, the session is about to end.
+                let put = self.jobs.try_send(Job { request, objects });
+                !matches!(put, Err(TrySendError::Full(_)))
+            }
+            ObjectMessage::Cancel(requests) => {
+                let mut open = self.open.lock();
+                for request in &requests {
+                    open.requests.remove(request);
+                }
+                true
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// Starts the task that answers.
+    pub(super) fn serve(
+        self,
         runtime: &Handle,
         handle: SessionHandle,
         info: Arc<PeerInfo>,
         store: Addr<Reading>,
         folder: WeakAddr<FolderActor>,
-    ) -> Self {
-        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let open = Open::default();
+    ) {
+        let Self { jobs, open } = self;
         let task = Task {
             handle,
             info,
             store,
             folder,
-            open: open.clone(),
+            open,
         };
-        runtime.spawn(task.run(waiting));
-        Self { jobs, open }
-    }
-
-    /// Takes a request. `false`: the peer asks for more than any peer of ours would.
-    pub(super) fn serve(&self, request: u32, objects: Vec<ObjectId>) -> bool {
-        self.open.begin(request, objects.len())
-            && self.jobs.try_send(Job { request, objects }).is_ok()
-    }
-
-    /// The peer took requests back.
-    pub(super) fn stop(&self, requests: &[u32]) {
-        let mut open = self.open.lock();
-        for request in requests {
-            open.requests.remove(request);
-        }
+        runtime.spawn(task.run(jobs));
     }
 }
 

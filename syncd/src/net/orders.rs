@@ -14,11 +14,12 @@ use sync_discovery::{
 };
 use sync_net::{Goodbye, actor::Close};
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     info::found_by,
     peers::{BAN, MAX_BANNED, PeersActor},
+    reader::FromPeerNet,
 };
 
 /// A folder's actor is up: its members may be dialled and let in.
@@ -127,6 +128,20 @@ impl Handler<BanPeer> for PeersActor {
         {
             twin.actor.do_send(Close(Goodbye::Violation));
         }
+    }
+}
+
+impl Handler<FromPeerNet> for PeersActor {
+    type Result = ();
+
+    /// This version knows no such message yet: all are of a later one, and ignored.
+    fn handle(&mut self, from: FromPeerNet, _: &mut Self::Context) {
+        let FromPeerNet { session, message } = from;
+        debug!(
+            session = session.0,
+            number = message.number,
+            "not known here; ignored"
+        );
     }
 }
 

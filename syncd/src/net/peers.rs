@@ -40,10 +40,10 @@ use super::{
     PeerInfo, dialling,
     limits::{self, Full, Party},
     network::NetworkIs,
-    reader,
+    reader::{self, Doors},
 };
 use crate::{
-    folder::{PeerDown, PeerUp},
+    folder::{PeerDown, PeerUp, serve},
     policy::Down,
     supervise::Reporter,
     wiring::{Wires, unix_ns},
@@ -237,12 +237,19 @@ impl PeersActor {
             info: Arc::clone(&info),
         };
         self.sessions.insert(session, new);
+        let (objects, requests) = serve::door();
         folder.do_send(PeerUp {
             info: Arc::clone(&info),
             handle: handle.clone(),
             actor,
+            requests,
         });
-        tokio::spawn(reader::run(events, Arc::clone(&info), handle, folder));
+        let doors = Doors {
+            folder,
+            objects,
+            net: ctx.address().recipient(),
+        };
+        tokio::spawn(reader::run(events, Arc::clone(&info), handle, doors));
         if !twins {
             info!(device = %peer, name = %info.name, %remote, found_by = %source, "connected");
             self.event(EventType::PeerConnected, &info, tag, None);

@@ -1,41 +1,62 @@
-//! Carries what a session receives to its folder.
+//! Carries what a session receives through the door it is for.
 //!
 //! One task for each session reads events, decodes messages and puts the objects of answers together, off
-//! the engine's thread. It hands the next piece over only when the folder has handled the last one: a slow
-//! folder slows its peer down and doesn't fill our memory. Everything from the peer is bounded here before
-//! it is kept.
+//! the engine's thread. Requests go to the server of objects, which bounds what may wait; what is for sessions
+//! and addresses goes to [`PeersActor`](super::peers::PeersActor); all else to the folder. It hands the next
+//! piece over only when the folder has handled the last one: a slow folder slows its peer down and doesn't fill
+//! our memory. Everything from the peer is bounded here before it is kept.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use actix::Addr;
+use actix::{Addr, Message as ActorMessage, Recipient};
 use bytes::Bytes;
-use sync_core::message::{MAX_IN_FLIGHT, MAX_OBJECT, Message, MessageError, ObjectReader};
+use sync_core::{
+    ids::SessionId,
+    message::{MAX_IN_FLIGHT, MAX_OBJECT, Message, MessageError, NetMessage, ObjectReader},
+};
 use sync_net::{Event, Goodbye, tcp::SessionHandle};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::PeerInfo;
-use crate::folder::{FolderActor, FromPeer, Received};
+use crate::folder::{FolderActor, FromPeer, Received, serve::Requests};
 
 /// More answers than this don't arrive at once: we never ask so much of one peer.
 const MAX_ANSWERS: usize = 1_024;
 /// More bytes than this of unfinished objects aren't kept for one peer.
 const MAX_HELD: u64 = MAX_IN_FLIGHT + MAX_OBJECT as u64;
 
+/// A peer says something about sessions or addresses.
+#[derive(Debug, ActorMessage)]
+#[rtype(result = "()")]
+pub(crate) struct FromPeerNet {
+    pub(crate) session: SessionId,
+    pub(crate) message: NetMessage,
+}
+
+/// Where things go.
+pub(super) struct Doors {
+    pub(super) folder: Addr<FolderActor>,
+    pub(super) objects: Requests,
+    pub(super) net: Recipient<FromPeerNet>,
+}
+
 /// Runs until the session or the folder is over.
-pub(crate) async fn run(
+pub(super) async fn run(
     mut events: mpsc::Receiver<Event>,
     info: Arc<PeerInfo>,
     handle: SessionHandle,
-    folder: Addr<FolderActor>,
+    doors: Doors,
 ) {
     let mut answers = Answers::default();
-    let session = info.session;
     while let Some(event) = events.recv().await {
-        let received = match event {
+        let done = match event {
             Event::Control(bytes) => {
                 info.count_received(bytes.len());
-                Message::decode(&bytes).map(Received::Message)
+                match Message::decode(&bytes) {
+                    Ok(message) => doors.hand_over(info.session, message).await,
+                    Err(error) => Err(Stop::Violation(error)),
+                }
             }
             Event::Bulk {
                 request,
@@ -43,23 +64,53 @@ pub(crate) async fn run(
                 last,
             } => {
                 info.count_received(data.len());
-                answers.take(request, &data, last).map(Received::Objects)
-            }
-            Event::BulkDrained | Event::Established(_) | Event::Closed(_) => continue,
-        };
-        match received {
-            Ok(Received::Objects(objects)) if objects.is_empty() => {}
-            Ok(received) => {
-                if folder.send(FromPeer { session, received }).await.is_err() {
-                    return;
+                match answers.take(request, &data, last) {
+                    Ok(objects) if objects.is_empty() => Ok(()),
+                    Ok(objects) => doors.tell(info.session, Received::Objects(objects)).await,
+                    Err(error) => Err(Stop::Violation(error)),
                 }
             }
-            Err(error) => {
+            Event::BulkDrained | Event::Established(_) | Event::Closed(_) => Ok(()),
+        };
+        match done {
+            Ok(()) => {}
+            Err(Stop::Gone) => return,
+            Err(Stop::Violation(error)) => {
                 warn!(peer = %info.peer, %error, "a peer broke the protocol; its session is closed");
                 handle.close(Goodbye::Violation);
                 return;
             }
         }
+    }
+}
+
+/// Why reading ends.
+enum Stop {
+    /// Nobody takes anything any more.
+    Gone,
+    /// The peer breaks the rules.
+    Violation(MessageError),
+}
+
+impl Doors {
+    async fn hand_over(&self, session: SessionId, message: Message) -> Result<(), Stop> {
+        match message {
+            Message::Engine(message) => self.tell(session, Received::Message(message)).await,
+            Message::Objects(message) => match self.objects.take(message) {
+                true => Ok(()),
+                false => Err(Stop::Violation(MessageError::TooMany)),
+            },
+            Message::Net(message) => {
+                let told = self.net.send(FromPeerNet { session, message }).await;
+                told.map_err(|_| Stop::Gone)
+            }
+            Message::Unknown(_) => Ok(()),
+        }
+    }
+
+    async fn tell(&self, session: SessionId, received: Received) -> Result<(), Stop> {
+        let told = self.folder.send(FromPeer { session, received }).await;
+        told.map_err(|_| Stop::Gone)
     }
 }
 

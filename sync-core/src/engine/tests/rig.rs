@@ -14,7 +14,7 @@ use crate::{
     index::{Index, MemIndex},
     keys::FolderKeys,
     manifest::ContentRoot,
-    message::Message,
+    message::{Message, ObjectMessage, Request},
     path::RelPath,
     secret::Secret,
     time::Now,
@@ -286,30 +286,13 @@ impl Rig {
                 let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
                 if self.links.contains(&(a, b)) {
                     let other = if n == a { b } else { a };
-                    let message = Message::decode(&message.encode()).unwrap();
-                    self.queue
-                        .push_back((other, Input::Message { session, message }));
-                }
-            }
-            Output::Serve {
-                session,
-                request,
-                objects,
-            } => {
-                let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
-                let other = if n == a { b } else { a };
-                for (index, id) in objects.into_iter().enumerate() {
-                    let object = self.object(n, &id);
-                    self.objects_sent += 1;
-                    self.queue.push_back((
-                        other,
-                        Input::Object {
-                            session,
-                            request,
-                            index,
-                            object,
-                        },
-                    ));
+                    match Message::decode(&message.encode()).unwrap() {
+                        Message::Engine(message) => self
+                            .queue
+                            .push_back((other, Input::Message { session, message })),
+                        Message::Objects(message) => self.serve(other, n, session, message),
+                        other => panic!("an engine says {other:?}"),
+                    }
                 }
             }
             Output::Scan { scan, what } => self.scan(n, scan, what),
@@ -328,8 +311,26 @@ impl Rig {
                 }
             }
             Output::Temp(job) => self.use_temps(n, job),
-            Output::Event(_) | Output::StopServing { .. } => {}
+            Output::Event(_) => {}
             other => panic!("unexpected output {other:?}"),
+        }
+    }
+
+    /// The server of objects of `n` answers `asker`.
+    fn serve(&mut self, n: usize, asker: usize, session: SessionId, message: ObjectMessage) {
+        let ObjectMessage::Request(Request { id, objects }) = message else {
+            return;
+        };
+        for (index, object) in objects.into_iter().enumerate() {
+            let object = self.object(n, &object);
+            self.objects_sent += 1;
+            let arrived = Input::Object {
+                session,
+                request: id,
+                index,
+                object,
+            };
+            self.queue.push_back((asker, arrived));
         }
     }
 }
