@@ -1,4 +1,4 @@
-//! Small identifiers that the whole house shares.
+//! Small identifiers that the whole system shares.
 
 use std::fmt;
 

@@ -22,22 +22,22 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     asking::{next_start, report_of},
     control::{Answer, Control, EventLog, NewFolder},
+    daemon::Daemon,
     folder::{FolderAsk, report},
-    house::House,
     net::ListCandidates,
     wiring::Wires,
 };
 
 /// The daemon, as its control API sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Daemon {
+pub(crate) struct DaemonControl {
     pub(crate) wires: Arc<Wires>,
-    pub(crate) house: Arc<Mutex<House>>,
+    pub(crate) daemon: Arc<Mutex<Daemon>>,
     /// Cancelled to begin an orderly stop.
     pub(crate) stop: CancellationToken,
 }
 
-impl Daemon {
+impl DaemonControl {
     /// Runs a change to its end, whatever becomes of who asked for it.
     async fn detached<T: Send + 'static>(
         change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
@@ -57,11 +57,11 @@ impl Daemon {
 
     /// Adds the folder of the command line, and makes its directory if it isn't there.
     pub(crate) async fn add_with_directory(&self, new: NewFolder) -> Result<AddedFolder, ApiError> {
-        self.house.lock().await.add(new, true).await
+        self.daemon.lock().await.add(new, true).await
     }
 }
 
-impl Control for Daemon {
+impl Control for DaemonControl {
     fn status(&self) -> Answer<'_, Status> {
         Box::pin(async {
             let wires = &self.wires;
@@ -112,23 +112,23 @@ impl Control for Daemon {
     }
 
     fn add_folder(&self, request: NewFolder) -> Answer<'_, AddedFolder> {
-        let house = Arc::clone(&self.house);
+        let daemon = Arc::clone(&self.daemon);
         Box::pin(Self::detached(async move {
-            house.lock().await.add(request, false).await
+            daemon.lock().await.add(request, false).await
         }))
     }
 
     fn remove_folder(&self, folder: FolderRef) -> Answer<'_, RemovedFolder> {
-        let house = Arc::clone(&self.house);
+        let daemon = Arc::clone(&self.daemon);
         Box::pin(Self::detached(async move {
-            house.lock().await.remove(&folder).await
+            daemon.lock().await.remove(&folder).await
         }))
     }
 
     fn act(&self, folder: FolderRef, action: FolderAction) -> Answer<'_, Folder> {
-        let house = Arc::clone(&self.house);
+        let daemon = Arc::clone(&self.daemon);
         Box::pin(Self::detached(async move {
-            house.lock().await.act(&folder, action).await
+            daemon.lock().await.act(&folder, action).await
         }))
     }
 
@@ -173,7 +173,7 @@ impl Control for Daemon {
     }
 
     fn secret(&self, folder: FolderRef, level: Option<Level>) -> Answer<'_, SecretShown> {
-        Box::pin(async move { self.house.lock().await.secret(&folder, level) })
+        Box::pin(async move { self.daemon.lock().await.secret(&folder, level) })
     }
 
     fn shutdown(&self) -> Answer<'_, ()> {

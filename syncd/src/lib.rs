@@ -6,10 +6,10 @@ mod asking;
 pub mod config;
 pub mod control;
 mod control_impl;
+mod daemon;
 mod folder;
 pub mod folders;
 pub mod home;
-mod house;
 mod known_host;
 pub mod lock;
 pub mod log;
@@ -22,5 +22,5 @@ mod shutdown;
 pub mod supervise;
 mod wiring;
 
-pub use house::LoadError;
+pub use daemon::LoadError;
 pub use program::main;

@@ -23,9 +23,9 @@ use tracing::info;
 use crate::{
     config::{ConfigError, Options, Settings},
     control::{Control, ControlError, ControlSocket, NewFolder},
-    control_impl::Daemon,
+    control_impl::DaemonControl,
+    daemon::{Daemon, LoadError},
     home::{Home, HomeError},
-    house::{House, LoadError},
     lock::{Lock, LockError},
     log, say, shutdown,
     supervise::{Board, Root, Settled},
@@ -196,11 +196,11 @@ async fn serve(
         .and_then(|s| s.local_addr().ok())
         .map_or(0, |addr| addr.port());
     wires.port.store(port, Ordering::Relaxed);
-    let house = House::load(Arc::clone(&wires), start.options)?;
-    let house = Arc::new(Mutex::new(house));
-    let daemon = Daemon {
+    let daemon = Daemon::load(Arc::clone(&wires), start.options)?;
+    let daemon = Arc::new(Mutex::new(daemon));
+    let api = DaemonControl {
         wires: Arc::clone(&wires),
-        house: Arc::clone(&house),
+        daemon: Arc::clone(&daemon),
         stop: stop.clone(),
     };
 
@@ -211,9 +211,9 @@ async fn serve(
     if wires.settings().lan {
         wiring::add(root, wiring::lan(&wires));
     }
-    house.lock().await.start_folders();
+    daemon.lock().await.start_folders();
     if start.foreground {
-        shutdown::watch_signals(stop.clone(), house).map_err(|source| RunError::System {
+        shutdown::watch_signals(stop.clone(), daemon).map_err(|source| RunError::System {
             doing: "listening for signals",
             source,
         })?;
@@ -228,12 +228,12 @@ async fn serve(
     // The mechanisms are up: they can be told of a new folder, and the line about how to be found knows them.
     let _ = wires.root.send(Settled).await;
     let begun = match start.folder {
-        Some(path) => begin_folder(&daemon, path, start.secret).await.map(Some),
+        Some(path) => begin_folder(&api, path, start.secret).await.map(Some),
         None => Ok(None),
     };
     if let Ok(folder) = &begun {
         // Clients that came earlier wait in the socket's queue: whoever gets an answer finds the folder.
-        let control: Arc<dyn Control> = Arc::new(daemon.clone());
+        let control: Arc<dyn Control> = Arc::new(api.clone());
         let serving = CancellationToken::new();
         wiring::add(
             root,
@@ -269,7 +269,7 @@ struct Begun {
 
 /// Adds the folder of the command line if it is new.
 async fn begin_folder(
-    daemon: &Daemon,
+    api: &DaemonControl,
     path: PathBuf,
     secret: Option<Secret>,
 ) -> Result<Begun, RunError> {
@@ -278,7 +278,7 @@ async fn begin_folder(
         source,
     })?;
     let given = secret.is_some();
-    let known = daemon
+    let known = api
         .wires
         .find(&FolderRef::Path(path.to_string_lossy().into_owned()))
         .ok();
@@ -302,8 +302,8 @@ async fn begin_folder(
                 .into());
             }
             let name = FolderRef::Name(entry.name);
-            let folder = daemon.folder(name.clone()).await?;
-            let shown = daemon.secret(name, None).await?;
+            let folder = api.folder(name.clone()).await?;
+            let shown = api.secret(name, None).await?;
             (folder, Some(shown.secret))
         }
         None => {
@@ -318,7 +318,7 @@ async fn begin_folder(
                 name: None,
                 known_hosts: Vec::new(),
             };
-            let AddedFolder { folder, secret } = daemon.add_with_directory(new).await?;
+            let AddedFolder { folder, secret } = api.add_with_directory(new).await?;
             (folder, secret)
         }
     };

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     asking::end_part,
-    house::House,
+    daemon::Daemon,
     wiring::{Wires, part},
 };
 
@@ -30,7 +30,7 @@ const GOODBYES: Duration = Duration::from_secs(3);
 /// Listens for SIGINT, SIGTERM and SIGHUP until the daemon has ended.
 pub(crate) fn watch_signals(
     stop: CancellationToken,
-    house: Arc<Mutex<House>>,
+    daemon: Arc<Mutex<Daemon>>,
 ) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -52,9 +52,9 @@ pub(crate) fn watch_signals(
                 stop.cancel();
             } else {
                 // It may wait for parts to end; a signal to stop must not wait for it.
-                let house = Arc::clone(&house);
+                let daemon = Arc::clone(&daemon);
                 tokio::spawn(async move {
-                    if let Err(error) = house.lock().await.reload().await {
+                    if let Err(error) = daemon.lock().await.reload().await {
                         error!(%error, "the settings stay as they were");
                     }
                 });

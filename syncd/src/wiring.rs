@@ -19,7 +19,7 @@
 //!                                      StoreDied
 //!   PeersActor, FolderActor ──▶ PeerActor (one for each session) ──▶ PeersActor
 //!                SendControl, Close                      SessionOver
-//!   control server ──▶ House ──▶ Root (starts and stops all of them)
+//!   control server ──▶ Daemon ──▶ Root (starts and stops all of them)
 //! ```
 //!
 //! A session's actor belongs to PeersActor, a folder's watcher and store to its FolderActor: they are started

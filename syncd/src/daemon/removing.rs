@@ -7,7 +7,7 @@ use sync_core::control::{ApiError, EventType, FolderRef, RemovedFolder};
 use sync_discovery::FolderTag;
 use tracing::{info, warn};
 
-use super::{House, internal};
+use super::{Daemon, internal};
 use crate::{
     asking::end_part,
     folder::open,
@@ -15,7 +15,7 @@ use crate::{
     wiring::{self, RosterEntry, hex, part},
 };
 
-impl House {
+impl Daemon {
     /// Forgets a folder, its index, its identity and its secret.
     pub(crate) async fn remove(&mut self, folder: &FolderRef) -> Result<RemovedFolder, ApiError> {
         if let Some(entry) = self.wires.find_secretless(folder) {
@@ -88,7 +88,7 @@ mod tests {
         let (dir, wires) = tests::wires();
         let root = dir.path().join("root");
         std::fs::create_dir(&root).unwrap();
-        let mut house = House::load(std::sync::Arc::clone(&wires), Options::default()).unwrap();
+        let mut daemon = Daemon::load(std::sync::Arc::clone(&wires), Options::default()).unwrap();
         let (tag, entry) = tests::roster_folder(&wires, &root);
         let id = hex(&tag.0);
         let listed = FolderEntry {
@@ -100,7 +100,7 @@ mod tests {
             known_hosts: Vec::new(),
             settings: entry.settings.clone(),
         };
-        house.book.put(listed.clone()).unwrap();
+        daemon.book.put(listed.clone()).unwrap();
         let index = wires.home.index(&id);
         std::fs::create_dir(&index).unwrap();
         let (sender, mut reporters) = tokio::sync::mpsc::unbounded_channel::<Reporter>();
@@ -118,16 +118,16 @@ mod tests {
         // What would be waited for is over at once.
         tokio::time::pause();
         let folder = FolderRef::Name("folder".into());
-        let error = house.remove(&folder).await.unwrap_err();
+        let error = daemon.remove(&folder).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable);
         for action in [
             FolderAction::Adopt,
             FolderAction::Move(root.to_string_lossy().into_owned()),
         ] {
-            let error = house.act(&folder, action).await.unwrap_err();
+            let error = daemon.act(&folder, action).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unavailable);
         }
-        assert_eq!(house.book.entries(), [listed]);
+        assert_eq!(daemon.book.entries(), [listed]);
         assert!(wires.roster().contains_key(&tag) && index.is_dir());
         // It comes back once it has ended.
         drop(busy);

@@ -40,9 +40,9 @@ use crate::{
     wiring::{self, RosterEntry, Wires, hex, part},
 };
 
-/// The folders of this daemon.
+/// The daemon as what its owner changes: its folders, their secrets, its settings.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct Daemon {
     wires: Arc<Wires>,
     book: FolderBook,
     secrets: SecretsFile,
@@ -50,7 +50,7 @@ pub(crate) struct House {
     line: Options,
 }
 
-impl House {
+impl Daemon {
     /// Reads the list and the secrets, and puts the folders on the roster.
     pub(crate) fn load(wires: Arc<Wires>, line: Options) -> Result<Self, LoadError> {
         let book = FolderBook::load(&wires.home.folders())?;

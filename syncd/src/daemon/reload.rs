@@ -4,14 +4,14 @@ use serde_json::json;
 use sync_core::control::EventType;
 use tracing::{info, warn};
 
-use super::House;
+use super::Daemon;
 use crate::{
     asking::end_part,
     config::{ConfigError, Options, Settings},
     wiring::{self, part},
 };
 
-impl House {
+impl Daemon {
     /// Reads the settings anew. Gives the names of those that changed.
     pub(crate) async fn reload(&mut self) -> Result<Vec<&'static str>, ConfigError> {
         let file = Options::read(&self.wires.home.config())?;

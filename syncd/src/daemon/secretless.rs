@@ -9,13 +9,13 @@ use sync_core::{
     secret::Secret,
 };
 
-use super::House;
+use super::Daemon;
 use crate::{
     folders::{self, FolderEntry},
     wiring::hex,
 };
 
-impl House {
+impl Daemon {
     /// The folders that a new one at this path must not overlap. One at the very same path that waits for its
     /// secret isn't in the way of getting it.
     pub(super) fn others(&self, path: &Path) -> Vec<&FolderEntry> {
