@@ -1,33 +1,48 @@
-//! The vectors in `docs/PROTOCOL.md` are what the code does. Each name there must be known here.
+//! The vectors in `docs/PROTOCOL.md` and the pages below it are what the code does. Each name there must be known here.
 
 #![allow(clippy::unwrap_used)] // A test that can't go on says so.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use bytes::BytesMut;
 use sync_core::{
-    chunk::{ChunkParams, Chunker},
+    chunk::{ChunkParams, Chunker, ContentHash},
+    conflict::copy_path,
+    ids::ReplicaId,
     keys::{FolderKeys, Role},
     manifest::{manifest_of, manifest_with},
+    path::RelPath,
     secret::Secret,
 };
 use sync_discovery::lan::wire::{announce_tag, answer_tag};
+use sync_net::{
+    Entropy, Member,
+    handshake::{Initiator, Responder},
+    record::{RekeyLimits, Sealer},
+};
 
+/// The vectors of all pages.
 fn documented() -> BTreeMap<String, String> {
-    let page = include_str!("../../docs/PROTOCOL.md");
-    let block = page
-        .split("```vectors\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    let lines = block
-        .lines()
-        .filter(|l| !l.starts_with('#') && !l.is_empty());
-    lines
-        .map(|l| l.split_once(" = ").unwrap())
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let mut pages = vec![docs.join("PROTOCOL.md")];
+    let more = std::fs::read_dir(docs.join("protocol")).unwrap();
+    pages.extend(more.map(|page| page.unwrap().path()));
+    let mut all = BTreeMap::new();
+    for page in pages {
+        let page = std::fs::read_to_string(page).unwrap();
+        for block in page.split("```vectors\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            for line in block
+                .lines()
+                .filter(|l| !l.starts_with('#') && !l.is_empty())
+            {
+                let (name, value) = line.split_once(" = ").unwrap();
+                let before = all.insert(name.to_owned(), value.to_owned());
+                assert_eq!(before, None, "{name} stands twice");
+            }
+        }
+    }
+    all
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -48,6 +63,50 @@ fn noise() -> Vec<u8> {
     data
 }
 
+/// The handshake of the page: its messages, its hash, and the initiator's keys.
+fn handshake() -> Vec<(&'static str, String)> {
+    let keys = FolderKeys::derive(&Secret::generate([42; 21]));
+    let [a, b] = [10, 20].map(|device| Member::new(keys.clone(), &[device; 32]));
+    let (initiator, first) = Initiator::start(&a, Entropy::new([100; 32])).unwrap();
+    let (_responder, second) = Responder::answer(&b, Entropy::new([200; 32]), &first).unwrap();
+    let (third, secrets) = initiator.finish(&second).unwrap();
+    vec![
+        ("handshake.message-1", hex(&first)),
+        ("handshake.message-2", hex(&second)),
+        ("handshake.message-3", hex(&third)),
+        ("handshake.hash", hex(&secrets.hash)),
+        ("handshake.initiator-key", hex(&secrets.send[..])),
+        ("handshake.responder-key", hex(&secrets.receive[..])),
+    ]
+}
+
+/// A ping, a rekey, and the last part of a control message.
+fn frames() -> Vec<(&'static str, String)> {
+    let key: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let limits = RekeyLimits {
+        records: 1,
+        ..RekeyLimits::default()
+    };
+    let (mut sealer, mut out) = (
+        Sealer::new(&key, limits, Duration::ZERO),
+        BytesMut::default(),
+    );
+    for (kind, parts) in [(5, &[&b"12345678"[..]][..]), (3, &[b"\x01", b"hello"])] {
+        sealer.seal(kind, parts, Duration::ZERO, &mut out).unwrap();
+    }
+    vec![("frame.three-around-a-rekey", hex(&out))]
+}
+
+/// Lengths of the chunks of `data`.
+fn lengths(chunker: &Chunker, data: &[u8]) -> String {
+    let (mut rest, mut lengths) = (data, Vec::new());
+    while let Some(length) = chunker.cut(rest, true) {
+        lengths.push(length.to_string());
+        rest = &rest[length..];
+    }
+    lengths.join(" ")
+}
+
 #[test]
 fn the_page_says_what_the_code_does() {
     let bytes: [u8; 21] = std::array::from_fn(|i| i as u8);
@@ -60,7 +119,7 @@ fn the_page_says_what_the_code_does() {
     let lan_key: [u8; 32] = std::array::from_fn(|i| i as u8);
     let nonce: [u8; 16] = std::array::from_fn(|i| 0xa0 + i as u8);
     let asked: [u8; 16] = std::array::from_fn(|i| 0xb0 + i as u8);
-    let computed = [
+    let mut computed = vec![
         ("secret.read-write", secret.reveal().to_string()),
         (
             "secret.read-only",
@@ -113,7 +172,23 @@ fn the_page_says_what_the_code_does() {
             "lan.answer",
             hex(&answer_tag(&lan_key, 29_170, &nonce, &asked)),
         ),
+        (
+            "content.lengths.seed1.average256",
+            lengths(&small, &data[..4096]),
+        ),
+        (
+            "conflict.copy",
+            copy_path(
+                &RelPath::parse(b"d/report.txt").unwrap(),
+                ReplicaId(7),
+                1_795_334_400_000_000_000,
+                &ContentHash::chunk(b"x"),
+            )
+            .display(),
+        ),
     ];
+    computed.extend(handshake());
+    computed.extend(frames());
     let documented = documented();
     for (name, value) in &computed {
         assert_eq!(documented.get(*name), Some(value), "{name}");

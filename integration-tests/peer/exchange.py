@@ -1,0 +1,192 @@
+"""What two peers tell each other: docs/protocol/exchange.md.
+
+One exchange runs over one session until both sides have all of the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import content, messages, records
+from .keys import READ_WRITE
+from .records import FILE
+from .session import Bulk, Closed, Session
+from .store import Folder, Item
+
+BATCH = 500
+AT_ONCE = 512
+BYTES_AT_ONCE = 16 << 20
+
+
+class Exchange:
+    """The state of one exchange."""
+
+    def __init__(self, session: Session, folder: Folder) -> None:
+        self._session, self._folder = session, folder
+        self._source = session.remote_static
+        self._generation = 0
+        self._their_last = self._reached = 0
+        self._complete = False
+        self._asked_of_us = False
+        self._sent = 0
+        self._their_reached, self._their_need = 0, -1
+        self._told: list[int] = []
+        self._request = 0
+        self._asked: list[tuple[int, bytes]] = []
+        self._answer = bytearray()
+        self._objects: dict[bytes, bytes] = {}
+        self.fetched_objects = self.fetched_bytes = 0
+
+    def run(self) -> None:
+        """Talks until both sides are at the other's last number and need nothing."""
+        folder = self._folder
+        self._send(messages.HEAD, [folder.generation, folder.seq, folder.replica])
+        while not self._is_done():
+            event = self._session.receive()
+            if isinstance(event, Closed):
+                raise ConnectionError(f"the other side ended the session: {event.code}")
+            if isinstance(event, Bulk):
+                self._bulk(event)
+            else:
+                self._message(*messages.decode(event.data))
+            self._fetch()
+            self._tell()
+        self._session.goodbye()
+
+    def _is_done(self) -> bool:
+        return (
+            self._complete
+            and self._reached >= self._their_last
+            and not self._folder.wanted()
+            and self._asked_of_us
+            and self._sent == self._folder.seq
+            and self._their_reached >= self._sent
+            and self._their_need == 0
+        )
+
+    def _send(self, number: int, body: list[Any]) -> None:
+        self._session.send_control(messages.encode(number, body))
+
+    def _message(self, number: int, body: list[Any]) -> None:
+        folder = self._folder
+        if number == messages.HEAD:
+            self._generation, self._their_last = body[0], body[1]
+            self._send(messages.ASK, [self._generation, 0, None])
+        elif number == messages.ASK:
+            self._asked_of_us = True
+            self._sent = body[1] if body[0] == folder.generation else 0
+            self._announce()
+        elif number == messages.RECORDS:
+            for seq, _holds, (signed, proof) in body:
+                folder.take(records.verify(folder.keys, (signed, proof)), self._source)
+                self._their_last = max(self._their_last, seq)
+        elif number == messages.BURST_END:
+            self._reached = max(self._reached, body[0])
+            self._their_last = max(self._their_last, body[0])
+            knowledge = messages.field(body, 1)
+            if knowledge is not None:
+                self._complete = True
+                if self._session.level == READ_WRITE:
+                    folder.merge_knowledge(records.parse_vector(knowledge))
+                folder.save()
+        elif number == messages.PROGRESS:
+            self._their_reached, self._their_need = body[0], body[1]
+        elif number == messages.WHO_HAS:
+            answer = [[root, folder.holds((root[0], root[1])), 0, b""] for root in body]
+            self._send(messages.HAVE, answer)
+        elif number == messages.REQUEST:
+            found = [folder.object(name) for _, name in body[1]]
+            self._session.send_bulk(body[0], messages.answer(found))
+
+    def _announce(self) -> None:
+        """Tells all that we learned from others than this peer, or made, since the number it has."""
+        folder = self._folder
+        news = sorted((i for i in folder.items.values() if i.seq > self._sent), key=lambda i: i.seq)
+        news = [i for i in news if i.learned_from != self._source]
+        for start in range(0, len(news), BATCH):
+            batch = [[i.seq, i.held, list(i.record.raw)] for i in news[start : start + BATCH]]
+            self._send(messages.RECORDS, batch)
+        self._sent = folder.seq
+        self._send(messages.BURST_END, [self._sent, records.flat(folder.knowledge)])
+
+    def _tell(self) -> None:
+        """Says how far we are, when it changed."""
+        if self._asked_of_us and self._sent < self._folder.seq:
+            self._announce()
+        need = self._folder.wanted()
+        now = [self._reached, len(need), sum(i.record.entry.size for i in need)]
+        if now != self._told and self._generation:
+            self._told = now
+            self._send(messages.PROGRESS, now)
+
+    def _fetch(self) -> None:
+        """Places what is there, and asks for what is missing, once a burst is whole."""
+        if not self._complete or self._asked:
+            return
+        ask: dict[tuple[int, bytes], int] = {}
+        for item in self._folder.wanted():
+            missing = self._missing(item)
+            if not missing:
+                self._place(item)
+            for name, length in missing.items():
+                if len(ask) < AT_ONCE and sum(ask.values()) < BYTES_AT_ONCE:
+                    ask[name] = length
+        self._folder.save()
+        if ask:
+            self._request += 1
+            self._asked = list(ask)
+            self._send(messages.REQUEST, [self._request, [list(one) for one in self._asked]])
+
+    def _object(self, name: bytes) -> bytes | None:
+        return self._objects.get(name) or self._folder.object(name)
+
+    def _missing(self, item: Item) -> dict[tuple[int, bytes], int]:
+        """The objects that a file lacks, with about their bytes; pages before the chunks they list."""
+        entry = item.record.entry
+        missing: dict[tuple[int, bytes], int] = {}
+        if entry.kind != FILE or entry.content is None:
+            return missing
+
+        def page(name: bytes, height: int) -> bytes:
+            data = self._object(name)
+            if data is None:
+                missing[messages.PAGE, name] = content.MAX_PAGE
+                raise LookupError
+            if content.hash_page(height, data) != name:
+                raise ValueError("a page that isn't the one asked for")
+            return data
+
+        try:
+            for name, length in content.walk(entry.content, entry.size, page):
+                if self._object(name) is None:
+                    missing[messages.CHUNK, name] = length
+        except LookupError:
+            pass
+        return missing
+
+    def _place(self, item: Item) -> None:
+        entry, data = item.record.entry, b""
+        if entry.kind == FILE and entry.content is not None:
+            names = content.walk(entry.content, entry.size, lambda name, _: self._object(name) or b"")
+            data = b"".join(self._object(name) or b"" for name, _ in names)
+            if len(data) != entry.size:
+                raise ValueError("a file whose chunks don't add up to its size")
+        self._folder.place(item, data)
+
+    def _bulk(self, piece: Bulk) -> None:
+        if piece.request != self._request or not self._asked:
+            return
+        self._answer += piece.data
+        if not piece.last:
+            return
+        objects = messages.split_answer(bytes(self._answer), len(self._asked))
+        for (kind, name), data in zip(self._asked, objects):
+            if data is None:
+                raise LookupError("the other side doesn't hold what it announced")
+            # A page's hash covers its height, which is known only where the page is named.
+            if kind == messages.CHUNK and content.hash_chunk(data) != name:
+                raise ValueError("a chunk that isn't the one asked for")
+            self._objects[name] = data
+            self.fetched_objects += 1
+            self.fetched_bytes += len(data)
+        self._asked, self._answer = [], bytearray()

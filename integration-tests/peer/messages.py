@@ -1,0 +1,59 @@
+"""Control messages: docs/protocol/exchange.md, "Control messages". Only their encoding; `exchange` knows what they mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cbor2
+
+HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE, REQUEST, CANCEL = range(9)
+CHUNK, PAGE = 0, 1
+MAX_OBJECTS = 1024
+MAX_OBJECT = 4 << 20
+NOT_HELD = 0xFFFF_FFFF
+
+
+def encode(number: int, body: list[Any]) -> bytes:
+    """A message; absent fields at the end of a body are left out."""
+    while body and body[-1] is None:
+        body = body[:-1]
+    return cbor2.dumps([number, body])
+
+
+def decode(data: bytes) -> tuple[int, list[Any]]:
+    """The number and the body of a message."""
+    number, body = cbor2.loads(data)
+    return number, body
+
+
+def field(body: list[Any], at: int) -> Any:
+    """A field that may be left out at the end of a body."""
+    return body[at] if at < len(body) else None
+
+
+def answer(objects: list[bytes | None]) -> bytes:
+    """The bulk answer to a request: for each object its length and its bytes."""
+    out = bytearray()
+    for data in objects:
+        out += (NOT_HELD if data is None else len(data)).to_bytes(4, "big")
+        out += data or b""
+    return bytes(out)
+
+
+def split_answer(data: bytes, count: int) -> list[bytes | None]:
+    """Reads such an answer of `count` objects."""
+    objects: list[bytes | None] = []
+    at = 0
+    for _ in range(count):
+        length = int.from_bytes(data[at : at + 4], "big")
+        at += 4
+        if length == NOT_HELD:
+            objects.append(None)
+            continue
+        if length > MAX_OBJECT or at + length > len(data):
+            raise ValueError("an answer with an object of an impossible length")
+        objects.append(data[at : at + length])
+        at += length
+    if at != len(data):
+        raise ValueError("an answer with bytes after its end")
+    return objects

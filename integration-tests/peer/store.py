@@ -1,0 +1,246 @@
+"""A small folder on disk: files, and what is known of them, in `.sync/peer.state`.
+
+What it writes is on disk before anybody is told of it, and a file's bytes are whole under their name or not
+there at all. It looks at everything anew whenever it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator
+
+import cbor2
+
+from . import content, paths, reconcile, records
+from .keys import READ_WRITE, Keys
+from .records import DELETION, DIRECTORY, FILE, SYMLINK, Entry, Record, Vector
+
+RESERVED = b".sync"
+
+
+@dataclass
+class Item:
+    """What is known of one path: the record that stands, its number here, and whether the disk shows it."""
+
+    record: Record
+    seq: int
+    held: bool
+    learned_from: bytes = b""
+
+
+def random_number() -> int:
+    """A random number of 64 bits that is not 0."""
+    return int.from_bytes(os.urandom(8), "big") or 1
+
+
+class Folder:
+    """The files of one folder, and the records of them."""
+
+    def __init__(self, root: Path, keys: Keys) -> None:
+        self.root, self.keys = os.fsencode(root), keys
+        self.items: dict[bytes, Item] = {}
+        self.knowledge: Vector = {}
+        self.pages: dict[bytes, bytes] = {}
+        self._chunks: dict[bytes, tuple[bytes, int, int]] = {}
+        self._described: dict[bytes, tuple[tuple[int, int], content.Manifest]] = {}
+        self._chunker = content.Chunker(keys.chunk_seed)
+        os.makedirs(os.path.join(self.root, RESERVED), exist_ok=True)
+        self._state = os.path.join(self.root, RESERVED, b"peer.state")
+        self.device, self.replica, self.generation = os.urandom(32), random_number(), random_number()
+        self.counter = self.seq = 0
+        if os.path.exists(self._state):
+            self._load()
+
+    def full(self, path: bytes) -> bytes:
+        """Where a path lies on disk."""
+        return os.path.join(self.root, path)
+
+    def wanted(self) -> list[Item]:
+        """What the disk doesn't show yet: parents first, then deletions from below."""
+        live = [i for i in self.items.values() if not i.held and i.record.entry.kind != DELETION]
+        gone = [i for i in self.items.values() if not i.held and i.record.entry.kind == DELETION]
+        live.sort(key=lambda i: paths.walk_key(i.record.entry.path))
+        gone.sort(key=lambda i: paths.walk_key(i.record.entry.path), reverse=True)
+        return live + gone
+
+    def take(self, record: Record, source: bytes) -> None:
+        """Takes in a checked record from a peer."""
+        path = record.entry.path
+        current = self.items.get(path)
+        verdict = reconcile.reconcile(current.record if current else None, record, self.knowledge)
+        if verdict == reconcile.TAKE:
+            self.seq += 1
+            self.items[path] = Item(record, self.seq, self._shows(record.entry), source)
+
+    def merge_knowledge(self, vector: Vector) -> None:
+        """Takes in what a writer knows, after all of its records."""
+        for replica, counter in vector.items():
+            self.knowledge[replica] = max(counter, self.knowledge.get(replica, 0))
+
+    def object(self, name: bytes) -> bytes | None:
+        """A chunk or a page by its hash, if it is here; checked before it is given."""
+        if name in self.pages:
+            return self.pages[name]
+        if name not in self._chunks:
+            return None
+        path, offset, length = self._chunks[name]
+        try:
+            with open(self.full(path), "rb") as file:
+                file.seek(offset)
+                data = file.read(length)
+        except OSError:
+            return None
+        return data if content.hash_chunk(data) == name else None
+
+    def holds(self, root: content.Root) -> bool:
+        """Whether a file here has this content."""
+        return any(i.held and i.record.entry.content == root for i in self.items.values())
+
+    def place(self, item: Item, data: bytes = b"") -> None:
+        """Makes the disk show a record."""
+        entry = item.record.entry
+        full = self.full(entry.path)
+        if entry.kind == DELETION:
+            if os.path.isdir(full) and not os.path.islink(full):
+                os.rmdir(full)
+            elif os.path.lexists(full):
+                os.unlink(full)
+        elif entry.kind == DIRECTORY:
+            os.makedirs(full, exist_ok=True)
+            os.chmod(full, entry.mode)
+        elif entry.kind == SYMLINK and entry.target is not None:
+            if os.path.lexists(full):
+                os.unlink(full)
+            os.symlink(entry.target, full)
+        elif entry.kind == FILE:
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            self._write(full, data, entry.mode, entry.mtime_ns)
+            self.describe(entry.path)
+        item.held = True
+
+    def scan(self) -> int:
+        """Signs what was made, changed or removed here; how many paths that were."""
+        if self.keys.level != READ_WRITE:
+            return 0
+        found = {entry.path: entry for entry in self._walk()}
+        for path, item in self.items.items():
+            if item.held and item.record.entry.kind != DELETION and path not in found:
+                gone = Entry(path, DELETION, 0, item.record.entry.mtime_ns, 0, None, None, None, self.replica)
+                found[path] = replace(gone, prev=item.record.entry.content)
+        changed = [entry for entry in found.values() if self._is_news(entry)]
+        for start in range(0, len(changed), records.MAX_SHARED):
+            self._author(changed[start : start + records.MAX_SHARED])
+        if changed:
+            self.save()
+        return len(changed)
+
+    def describe(self, path: bytes) -> content.Manifest:
+        """What a file here consists of; its chunks and pages can be served from then on."""
+        full = self.full(path)
+        info = os.stat(full)
+        stamp = (info.st_size, info.st_mtime_ns)
+        known = self._described.get(path)
+        if known and known[0] == stamp:
+            return known[1]
+        with open(full, "rb") as file:
+            manifest = content.describe(self._chunker.cut(file.read()))
+        offset = 0
+        for name, length in manifest.chunks:
+            self._chunks[name] = (path, offset, length)
+            offset += length
+        self.pages.update(manifest.pages)
+        self._described[path] = (stamp, manifest)
+        return manifest
+
+    def save(self) -> None:
+        """Makes durable what is known, so that it may be told."""
+        items = [[list(i.record.raw), i.seq, i.held, i.learned_from] for i in self.items.values()]
+        head = [self.device, self.replica, self.generation, self.counter, self.seq]
+        self._write(self._state, cbor2.dumps([head, records.flat(self.knowledge), items]), 0o600, None)
+
+    def _load(self) -> None:
+        with open(self._state, "rb") as file:
+            head, knowledge, items = cbor2.loads(file.read())
+        self.device, self.replica, self.generation, self.counter, self.seq = head
+        self.knowledge = records.parse_vector(knowledge)
+        for (signed, proof), seq, held, source in items:
+            record = records.verify(self.keys, (signed, proof))
+            self.items[record.entry.path] = Item(record, seq, held, source)
+            if held and record.entry.kind == FILE and os.path.isfile(self.full(record.entry.path)):
+                self.describe(record.entry.path)
+
+    def _author(self, entries: list[Entry]) -> None:
+        batch = []
+        for entry in entries:
+            self.counter += 1
+            dot = (self.replica, self.counter)
+            past = self.items[entry.path].record.vector if entry.path in self.items else {}
+            batch.append((entry, dot, {**past, self.replica: self.counter}))
+        for record in records.sign(self.keys, 0, batch):
+            self.seq += 1
+            self.items[record.entry.path] = Item(record, self.seq, True)
+            self.knowledge[self.replica] = record.dot[1]
+
+    def _is_news(self, entry: Entry) -> bool:
+        item = self.items.get(entry.path)
+        if item is None:
+            return True
+        known = item.record.entry
+        if not reconcile.same_content(known, entry):
+            return item.held
+        meta = known.kind == FILE and (known.mtime_ns, known.mode) != (entry.mtime_ns, entry.mode)
+        return item.held and (meta or (known.kind == DIRECTORY and known.mode != entry.mode))
+
+    def _shows(self, entry: Entry) -> bool:
+        found = self._entry(entry.path)
+        if entry.kind == DELETION or found is None:
+            return found is None and entry.kind == DELETION
+        return reconcile.same_content(found, entry) and (found.mode == entry.mode or entry.kind == SYMLINK)
+
+    def _walk(self) -> Iterator[Entry]:
+        for directory, names, files in os.walk(self.root):
+            below = os.path.relpath(directory, self.root)
+            for name in names + files:
+                path = name if below == b"." else os.path.join(below, name)
+                entry = self._entry(path) if paths.walk_key(path).split(b"\0")[0] != RESERVED else None
+                if entry is not None:
+                    yield entry
+            if below == b".":
+                names[:] = [name for name in names if name != RESERVED]
+
+    def _entry(self, path: bytes) -> Entry | None:
+        try:
+            info = os.lstat(self.full(path))
+        except OSError:
+            return None
+        mode, prev = stat.S_IMODE(info.st_mode) & 0o777, None
+        if path in self.items:
+            prev = self.items[path].record.entry.content
+        empty = Entry(path, DIRECTORY, 0, info.st_mtime_ns, mode, None, prev, None, self.replica)
+        if stat.S_ISDIR(info.st_mode):
+            return empty
+        if stat.S_ISLNK(info.st_mode):
+            return replace(empty, kind=SYMLINK, mode=0, target=os.readlink(self.full(path)))
+        if stat.S_ISREG(info.st_mode):
+            root = self.describe(path).root
+            return replace(empty, kind=FILE, size=info.st_size, content=root)
+        return None
+
+    def _write(self, full: bytes, data: bytes, mode: int, mtime_ns: int | None) -> None:
+        temporary = os.path.join(self.root, RESERVED, b"peer.temporary")
+        with open(temporary, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            if mtime_ns is not None:
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fsync(file.fileno())
+        os.rename(temporary, full)
+        directory = os.open(os.path.dirname(full), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
