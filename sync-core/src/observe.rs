@@ -7,7 +7,7 @@ use crate::{
 
 /// What a first look at a path calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Glance {
+pub enum Observation {
     /// The disk shows what the index remembers; nothing to do.
     Same,
     /// It must be looked at closely: read, hashed, compared.
@@ -21,18 +21,18 @@ pub enum Glance {
 /// Size, mtime, mode, kind, inode and ctime all count: a false alarm costs one hashing, a missed
 /// change costs the user's edit. Change times say more than modification times, which programs set at will.
 /// A directory is its kind and mode only.
-pub fn glance(entry: Option<&IndexEntry>, disk: Option<&DiskStat>) -> Glance {
+pub fn observe(entry: Option<&IndexEntry>, disk: Option<&DiskStat>) -> Observation {
     let known = entry.and_then(|e| e.stat.as_ref());
     match (known, disk) {
-        (None, None) => Glance::Same,
-        (Some(_), None) => Glance::Gone,
-        (None, Some(_)) => Glance::Look,
+        (None, None) => Observation::Same,
+        (Some(_), None) => Observation::Gone,
+        (None, Some(_)) => Observation::Look,
         (Some(known), Some(disk)) => {
             let racy = entry.is_some_and(|e| e.flags & flag::RACY != 0);
             if !racy && same_stat(known, disk) {
-                Glance::Same
+                Observation::Same
             } else {
-                Glance::Look
+                Observation::Look
             }
         }
     }

@@ -4,11 +4,15 @@
 //! batches ends with a marker that carries our knowledge once nothing is left out. Four batches may be on their
 //! way without an answer, so a slow peer holds back its sender and nobody's memory fills.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{
-    Engine, Output,
-    store::{encode, last_seq, learned_mark},
+    Engine, Output, PeerStatus,
+    ledger::{encode, last_seq, learned_mark},
+    planner::BURST_WAIT,
 };
 use crate::{
     ids::{Generation, PeerKey, ReplicaId, Seq, SessionId},
@@ -30,21 +34,21 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// One session with a peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) key: PeerKey,
-    pub(super) tag: PeerTag,
-    pub(super) level: Level,
+    key: PeerKey,
+    tag: PeerTag,
+    level: Level,
     /// Its numbering, once it said so.
-    pub(super) numbering: Option<Generation>,
+    numbering: Option<Generation>,
     /// Its number up to which we took everything in.
-    pub(super) reached: u64,
+    reached: u64,
     /// Its last number that we have heard of.
-    pub(super) their_last: u64,
+    their_last: u64,
     /// A record of this burst was refused: its knowledge isn't ours then.
-    pub(super) refused: bool,
+    refused: bool,
     /// When the running burst began.
-    pub(super) burst_since: Option<Duration>,
+    burst_since: Option<Duration>,
     /// Mark of what was learned from it.
-    pub(super) mark: u64,
+    mark: u64,
     asked: bool,
     /// Times that it was told again of what it should know.
     retold: u32,
@@ -59,12 +63,105 @@ pub(super) struct Peer {
     theirs: Option<Progress>,
     told: Option<Progress>,
     told_at: Duration,
-    pub(super) progress_due: Option<Duration>,
+    progress_due: Option<Duration>,
+}
+
+/// All sessions. It owns how far both sides of each have come; it must never judge a record.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    sessions: BTreeMap<SessionId, Peer>,
+}
+
+impl Peers {
+    /// A record of this number was announced. `false`: not by a peer that may.
+    pub(super) fn announced(&mut self, session: SessionId, seq: u64, now: Duration) -> bool {
+        let peer = self.sessions.get_mut(&session);
+        let Some(peer) = peer.filter(|p| p.numbering.is_some()) else {
+            return false;
+        };
+        peer.burst_since.get_or_insert(now);
+        peer.their_last = peer.their_last.max(seq);
+        true
+    }
+
+    /// A record of the running burst can't be taken.
+    pub(super) fn refuse(&mut self, session: SessionId) {
+        if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.refused = true;
+        }
+    }
+
+    /// Whether a peer may be told once more of something that it should know: not without end.
+    pub(super) fn may_retell(&mut self, session: SessionId) -> bool {
+        self.sessions.get_mut(&session).is_some_and(|peer| {
+            peer.retold += 1;
+            peer.retold <= MAX_RETOLD
+        })
+    }
+
+    pub(super) fn has(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub(super) fn get(&self, session: SessionId) -> Option<&Peer> {
+        self.sessions.get(&session)
+    }
+
+    pub(super) fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// The sessions with these peers.
+    pub(super) fn with_tags(&self, tags: &[PeerTag]) -> Vec<SessionId> {
+        let with = self.sessions.iter().filter(|(_, p)| tags.contains(&p.tag));
+        with.map(|(session, _)| *session).collect()
+    }
+
+    /// The names of those who are here.
+    pub(super) fn named(&self, tags: &[PeerTag]) -> Vec<String> {
+        let with = self.sessions.values().filter(|p| tags.contains(&p.tag));
+        with.map(|p| p.key.short()).collect()
+    }
+
+    /// Whether a burst has begun so short ago that its end is worth waiting for.
+    pub(super) fn in_burst(&self, now: Duration) -> bool {
+        let mut open = self.sessions.values().filter_map(|p| p.burst_since);
+        open.any(|since| now < since + BURST_WAIT)
+    }
+
+    /// Whether any burst has no end yet.
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.sessions.values().any(|p| p.burst_since.is_some())
+    }
+
+    pub(super) fn next_timeout(&self, now: Duration) -> Option<Duration> {
+        let bursts = self.sessions.values().filter_map(|p| p.burst_since);
+        let burst = bursts.map(|s| s + BURST_WAIT).filter(|t| *t > now).min();
+        let progress = self.sessions.values().filter_map(|p| p.progress_due).min();
+        [burst, progress].into_iter().flatten().min()
+    }
+
+    /// Every session at this moment. `settled`: nothing is needed here, and all up to `durable` is.
+    pub(super) fn report(&self, settled: bool, durable: u64) -> Vec<PeerStatus> {
+        let all = self.sessions.iter();
+        let report = all.map(|(session, peer)| {
+            let (needs_files, needs_bytes) = peer.needs();
+            PeerStatus {
+                session: *session,
+                peer: peer.key,
+                level: peer.level,
+                in_sync: settled && peer.in_sync(durable),
+                needs_files,
+                needs_bytes,
+            }
+        });
+        report.collect()
+    }
 }
 
 impl Peer {
     /// Our numbering is new: everything must be sent again.
-    pub(super) fn forget_sent(&mut self) {
+    fn forget_sent(&mut self) {
         self.asked = false;
         self.sent = 0;
         self.complete = None;
@@ -72,19 +169,32 @@ impl Peer {
         self.theirs = None;
     }
 
+    pub(super) fn tag(&self) -> PeerTag {
+        self.tag
+    }
+
+    /// Mark of what was learned from it.
+    pub(super) fn mark(&self) -> u64 {
+        self.mark
+    }
+
     /// Our number up to which it took everything in.
-    pub(super) fn told_us(&self) -> Seq {
-        self.theirs.map_or(Seq(0), |p| p.reached)
+    pub(super) fn reached_of_ours(&self) -> u64 {
+        self.theirs.map_or(0, |p| p.reached.0)
     }
 
-    /// Whether it may be told once more of something that it should know: not without end.
-    pub(super) fn may_retell(&mut self) -> bool {
-        self.retold += 1;
-        self.retold <= MAX_RETOLD
-    }
-
-    pub(super) fn needs(&self) -> (u64, u64) {
+    fn needs(&self) -> (u64, u64) {
         self.theirs.map_or((0, 0), |p| (p.files, p.bytes))
+    }
+
+    /// Whether both sides are at the other's last change and it needs nothing.
+    fn in_sync(&self, durable: u64) -> bool {
+        self.numbering.is_some()
+            && self.reached >= self.their_last
+            && self.burst_since.is_none()
+            && self
+                .theirs
+                .is_some_and(|p| p.reached.0 >= durable && p.files == 0)
     }
 }
 
@@ -117,14 +227,14 @@ impl<I: Index> Engine<I> {
             told_at: Duration::ZERO,
             progress_due: None,
         };
-        self.sessions.insert(session, state);
+        self.peers.sessions.insert(session, state);
         self.fetcher.add_peer(session, self.now.mono);
         self.send_head(session);
         self.holders_changed()
     }
 
     pub(super) fn peer_down(&mut self, session: SessionId) -> IndexResult<()> {
-        self.sessions.remove(&session);
+        self.peers.sessions.remove(&session);
         self.fetcher.remove_peer(session);
         Ok(())
     }
@@ -134,23 +244,23 @@ impl<I: Index> Engine<I> {
         self.out.push_back(Output::Send { session, message });
     }
 
-    pub(super) fn send_head(&mut self, session: SessionId) {
-        if let Some(peer) = self.sessions.get_mut(&session) {
+    fn send_head(&mut self, session: SessionId) {
+        if let Some(peer) = self.peers.sessions.get_mut(&session) {
             peer.may_ask = true;
         }
         let head = Head {
-            generation: self.numbering,
-            last: Seq(self.flush.durable),
-            replica: self.cfg.replica,
+            generation: self.ledger.numbering(),
+            last: Seq(self.ledger.durable()),
+            replica: self.ledger.replica(),
         };
         self.send(session, EngineMessage::Head(head));
     }
 
     pub(super) fn head(&mut self, session: SessionId, head: Head) -> IndexResult<()> {
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return Ok(());
         };
-        let stored = self.index.fact(&cursor_name(&peer.key))?;
+        let stored = self.ledger.index().fact(&cursor_name(&peer.key))?;
         let cursor: Option<(Generation, Seq)> = match stored {
             Some(bytes) => Some(
                 minicbor::decode(&bytes)
@@ -173,17 +283,18 @@ impl<I: Index> Engine<I> {
     /// Asks those peers for their changes who greeted us. Not before the first scan is done: what a crash left
     /// on disk must be known before a record can say that it should not be there.
     pub(super) fn ask_all(&mut self) -> IndexResult<()> {
-        if !self.scan.first_done {
+        if !self.scans.first_done() {
             return Ok(());
         }
         let due: Vec<_> = self
+            .peers
             .sessions
             .iter_mut()
             .filter_map(|(s, p)| Some((*s, p.to_ask.take()?)))
             .collect();
         for (session, replica) in due {
-            let newest = self.newest_of(replica)?;
-            let Some(peer) = self.sessions.get_mut(&session) else {
+            let newest = self.ledger.newest_of(replica)?;
+            let Some(peer) = self.peers.sessions.get_mut(&session) else {
                 continue;
             };
             let Some(generation) = peer.numbering else {
@@ -191,7 +302,7 @@ impl<I: Index> Engine<I> {
             };
             if peer.reached < peer.their_last {
                 peer.burst_since = Some(self.now.mono);
-                self.work.waits_since.get_or_insert(self.now.mono);
+                self.planner.burst_begins(self.now.mono);
             }
             let after = Seq(peer.reached);
             let ask = Ask {
@@ -206,28 +317,23 @@ impl<I: Index> Engine<I> {
 
     pub(super) fn ask(&mut self, session: SessionId, ask: Ask) -> IndexResult<()> {
         if let Some(raw) = ask.newest {
-            self.check_own(raw)?;
+            self.ledger.check_own(raw)?;
         }
-        let ours = ask.generation == self.numbering;
-        let durable = self.flush.durable;
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let ours = ask.generation == self.ledger.numbering();
+        let durable = self.ledger.durable();
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return Ok(());
         };
         // One question for each greeting: an answer is long and a question short.
         if !std::mem::replace(&mut peer.may_ask, false) {
             return Ok(());
         }
-        // Those between two runs; the first of a run is told before a change bears it.
-        let never_given = self.last_known + 1..self.cfg.seqs.start;
-        if ours
-            && peer.level.can_write()
-            && (never_given.contains(&ask.after.0) || ask.after.0 > self.seq)
-        {
+        if ours && peer.level.can_write() && self.ledger.never_gave(ask.after.0) {
             // The peer holds numbers that we never gave: our past is younger than its memory. Its word is
             // not signed, so only a writer's counts.
             return Err(IndexError::Restored);
         }
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return Ok(());
         };
         peer.forget_sent();
@@ -237,7 +343,7 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn burst_end(&mut self, session: SessionId, end: BurstEnd) -> IndexResult<()> {
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return Ok(());
         };
         let Some(numbering) = peer.numbering else {
@@ -257,17 +363,17 @@ impl<I: Index> Engine<I> {
         // What was refused is asked for again in another session; nothing may look seen that wasn't taken.
         if !peer.refused {
             let value = encode(&value)?;
-            self.put_fact(name, value);
+            self.ledger.put_fact(name, value);
         }
         if let Some(knowledge) = end.knowledge.filter(|_| trusted) {
-            self.merge_knowledge(&knowledge)?;
+            self.ledger.merge_knowledge(&knowledge)?;
         }
-        self.work.dirty = true;
+        self.planner.walk_again();
         Ok(())
     }
 
     pub(super) fn progress(&mut self, session: SessionId, progress: Progress) {
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return;
         };
         while peer
@@ -287,13 +393,11 @@ impl<I: Index> Engine<I> {
 
     /// Sends to every peer what it hasn't been sent.
     pub(super) fn pump_all(&mut self) -> IndexResult<()> {
-        let durable = self.flush.durable;
+        let durable = self.ledger.durable();
         // A burst is one scan: its deletions come last, and half of it would look like something else.
-        let settled = durable == self.seq
-            && !self.flush.dirty
-            && self.flush.running.is_none()
-            && self.scan.running.is_none();
+        let settled = self.ledger.is_settled() && !self.scans.is_scanning();
         let due: Vec<_> = self
+            .peers
             .sessions
             .iter()
             .filter(|(_, p)| p.asked && p.unanswered.len() < OUTSTANDING)
@@ -308,7 +412,7 @@ impl<I: Index> Engine<I> {
 
     /// Sends one batch; whether another may follow.
     fn pump(&mut self, session: SessionId, durable: u64, settled: bool) -> IndexResult<bool> {
-        let Some(peer) = self.sessions.get(&session) else {
+        let Some(peer) = self.peers.sessions.get(&session) else {
             return Ok(false);
         };
         let (sent, mark) = (peer.sent, peer.mark);
@@ -319,7 +423,10 @@ impl<I: Index> Engine<I> {
         let mut bytes = 0;
         let mut upto = durable;
         if sent < durable {
-            let changes = self.index.changes_after(Seq(sent), BATCH_RECORDS)?;
+            let changes = self
+                .ledger
+                .index()
+                .changes_after(Seq(sent), BATCH_RECORDS)?;
             let full = changes.len() == BATCH_RECORDS;
             if full {
                 upto = last_seq(&changes).unwrap_or(durable).min(durable);
@@ -328,7 +435,7 @@ impl<I: Index> Engine<I> {
                 if seq.0 > durable {
                     break;
                 }
-                let Some(entry) = self.index.entry(&path)? else {
+                let Some(entry) = self.ledger.index().entry(&path)? else {
                     continue;
                 };
                 let Some(record) = entry.announced() else {
@@ -350,7 +457,7 @@ impl<I: Index> Engine<I> {
             }
         }
         let complete = upto == durable && settled;
-        let knowledge = complete.then(|| self.knowledge.clone());
+        let knowledge = complete.then(|| self.ledger.knowledge().clone());
         if !records.is_empty() {
             self.send(session, EngineMessage::Records(records));
         }
@@ -361,7 +468,7 @@ impl<I: Index> Engine<I> {
                 knowledge,
             }),
         );
-        let Some(peer) = self.sessions.get_mut(&session) else {
+        let Some(peer) = self.peers.sessions.get_mut(&session) else {
             return Ok(false);
         };
         peer.sent = upto;
@@ -375,10 +482,11 @@ impl<I: Index> Engine<I> {
     /// Tells peers how far we have come, when it changed: at once when something ends, else a few
     /// times a second.
     pub(super) fn send_progress(&mut self) -> IndexResult<()> {
-        let need = self.index.totals()?.need;
+        let need = self.ledger.index().totals()?.need;
         let now = self.now.mono;
         let mut messages = Vec::new();
         for (session, peer) in self
+            .peers
             .sessions
             .iter_mut()
             .filter(|(_, p)| p.numbering.is_some())
@@ -408,18 +516,6 @@ impl<I: Index> Engine<I> {
             self.send(session, message);
         }
         Ok(())
-    }
-
-    /// Whether both sides are at the other's last change and need nothing.
-    pub(super) fn in_sync_with(&self, peer: &Peer, nothing_needed: bool) -> bool {
-        nothing_needed
-            && peer.numbering.is_some()
-            && peer.reached >= peer.their_last
-            && peer.burst_since.is_none()
-            && self.flush.durable == self.seq
-            && peer
-                .theirs
-                .is_some_and(|p| p.reached.0 >= self.flush.durable && p.files == 0)
     }
 }
 

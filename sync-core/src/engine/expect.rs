@@ -1,6 +1,6 @@
 //! What an action says of the disk: what should stand at its path, and what becomes of it.
 
-use super::{Engine, store::live_dir};
+use super::{Engine, ledger::live_dir};
 use crate::{
     chunk::ContentHash,
     conflict::copy_path,
@@ -24,15 +24,16 @@ impl<I: Index> Engine<I> {
         let Some(stat) = entry.stat else {
             return Ok((Expect::Absent, Displaced::Archive));
         };
-        let held = self.open_held(Some(entry))?;
+        let held = self.ledger.open_held(Some(entry))?;
         let found = found_state(next.path(), entry, &stat, held.as_ref());
         let how = displacement(held.as_ref(), &found, next);
         // A directory that we brought back to life ourselves never knew of the file in its place, even
         // where both have dots of one replica, which look ordered.
-        let revived = next.entry.kind == Kind::Dir && next.version.dot.replica == self.cfg.replica;
+        let revived =
+            next.entry.kind == Kind::Dir && next.version.dot.replica == self.ledger.replica();
         let how = match found.content {
             _ if revived => Displacement::Sibling,
-            content if self.placed_by_us(next.path(), content) => Displacement::Ancestor,
+            content if self.planner.placed().has(next.path(), content) => Displacement::Ancestor,
             _ => how,
         };
         let displaced = match how {
@@ -40,7 +41,7 @@ impl<I: Index> Engine<I> {
                 let author = held
                     .as_ref()
                     .filter(|h| h.entry.same_content(&found))
-                    .map_or(self.cfg.replica, |h| h.entry.author);
+                    .map_or(self.ledger.replica(), |h| h.entry.author);
                 // A symlink has no content and no time of its own, but its text is the user's as well.
                 let hash = match (&found.content, &found.target) {
                     (Some(content), _) => content.hash,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Config, Engine, Output};
+use super::{Engine, Output};
 use crate::{
     disk::{Source, WriteTrouble},
-    fetch::{FetchOutput, Fetcher},
+    fetch::FetchOutput,
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
     message::{EngineMessage, ObjectMessage},
@@ -14,14 +14,10 @@ use crate::{
 /// Rounds of asking everybody, five seconds apart, after which a content nobody holds is left alone for longer.
 const ASKED_ENOUGH: u32 = 4;
 
-pub(super) fn new_fetcher(cfg: &Config) -> Fetcher {
-    Fetcher::new(cfg.seed)
-}
-
 impl<I: Index> Engine<I> {
     /// Does what the scheduler asks for until it has nothing more.
     pub(super) fn drive_fetch(&mut self) -> IndexResult<()> {
-        if !self.active_now() {
+        if !self.notes.active() {
             return Ok(());
         }
         while let Some(output) = self.fetcher.poll(self.now.mono) {
@@ -34,7 +30,7 @@ impl<I: Index> Engine<I> {
                 }
                 FetchOutput::NeedPages(pages) => {
                     for hash in pages {
-                        let page = self.index.page(&hash)?;
+                        let page = self.ledger.index().page(&hash)?;
                         self.fetcher.supply_page(hash, page);
                     }
                 }
@@ -49,12 +45,12 @@ impl<I: Index> Engine<I> {
                     ..
                 } => {
                     let chunks = chunks.to_vec();
-                    self.put_manifest(ManifestPut {
+                    self.ledger.put_manifest(ManifestPut {
                         content,
                         pages,
                         chunks,
                     });
-                    self.work.placing.insert(content);
+                    self.planner.place(content);
                     self.arrived(content, &Source::Temp(content))?;
                 }
                 FetchOutput::Failed { content, error, .. } => {
@@ -82,9 +78,7 @@ impl<I: Index> Engine<I> {
         if to.is_none() {
             let mut given_up = Vec::new();
             for content in &contents {
-                let asked = self.work.asked.entry(*content).or_default();
-                *asked += 1;
-                if *asked > ASKED_ENOUGH {
+                if self.planner.asked(*content) > ASKED_ENOUGH {
                     given_up.push(*content);
                 }
             }
@@ -97,7 +91,7 @@ impl<I: Index> Engine<I> {
         }
         let sessions: Vec<_> = match to {
             Some(session) => vec![session],
-            None => self.sessions.keys().copied().collect(),
+            None => self.peers.sessions(),
         };
         for session in sessions {
             for part in contents.chunks(crate::message::MAX_CONTENTS) {
@@ -110,30 +104,22 @@ impl<I: Index> Engine<I> {
     /// A content is here: all files that wait for it can be placed. A temporary serves the first; the
     /// others copy from it once it stands.
     fn arrived(&mut self, content: ContentRoot, source: &Source) -> IndexResult<()> {
-        self.work.asked.remove(&content);
-        let Some(waiting) = self.work.waiting.remove(&content) else {
-            self.work.placing.remove(&content);
-            return Ok(());
-        };
         let only_first = matches!(source, Source::Temp(_));
         let mut placed = false;
-        for path in waiting {
-            let Some(active) = self.work.active.remove(&path) else {
-                continue;
-            };
-            let Some(entry) = self.entry(&path)? else {
+        for (path, record) in self.planner.end_wait(content) {
+            let Some(entry) = self.ledger.entry(&path)? else {
                 continue;
             };
             let current = entry.want.as_ref().and_then(|w| w.record.dot());
-            if current != Some(active.record.version.dot) || (only_first && placed) {
-                self.work.dirty = true;
+            if current != Some(record.version.dot) || (only_first && placed) {
+                self.planner.walk_again();
                 continue;
             }
             placed = true;
-            self.place(path, entry, active.record, source.clone())?;
+            self.place(path, entry, record, source.clone())?;
         }
         if !placed {
-            self.work.placing.remove(&content);
+            self.planner.not_placed(&content);
         }
         Ok(())
     }
@@ -150,7 +136,7 @@ impl<I: Index> Engine<I> {
             None => self.fetcher.handle_written(content, index, ok),
             // The content is wanted again when there is room.
             Some(WriteTrouble::Full(reason)) => {
-                self.set_disk_full(reason);
+                self.notes.set_disk_full(reason, self.now.mono);
                 self.put_off(content);
             }
             Some(WriteTrouble::Failed(reason)) => {
@@ -164,16 +150,12 @@ impl<I: Index> Engine<I> {
     /// Gives up fetching a content for now; whoever waits for it is planned anew.
     pub(super) fn put_off(&mut self, content: ContentRoot) {
         self.fetcher.forget(content);
-        for path in self.work.waiting.remove(&content).unwrap_or_default() {
-            self.work.active.remove(&path);
-        }
-        self.work.dirty = true;
+        self.planner.end_wait(content);
+        self.planner.walk_again();
     }
 
     fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
-        self.work.asked.remove(&content);
-        for path in self.work.waiting.remove(&content).unwrap_or_default() {
-            self.work.active.remove(&path);
+        for (path, _) in self.planner.end_wait(content) {
             self.stick(&path, reason.clone());
         }
         Ok(())
@@ -181,30 +163,20 @@ impl<I: Index> Engine<I> {
 
     /// A session came: what it was recorded to hold can be asked of it.
     pub(super) fn holders_changed(&mut self) -> IndexResult<()> {
-        for stuck in self.stuck.values_mut().filter(|s| s.wanted) {
-            stuck.next = stuck.next.min(self.now.mono + Duration::from_secs(1));
-        }
-        let active: Vec<_> = self
-            .work
-            .active
-            .iter()
-            .filter(|(_, a)| a.action.is_none())
-            .map(|(p, _)| p.clone())
-            .collect();
-        for path in active {
-            let Some(entry) = self.entry(&path)? else {
+        self.notes.hurry(self.now.mono + Duration::from_secs(1));
+        for path in self.planner.waiting_paths() {
+            let Some(entry) = self.ledger.entry(&path)? else {
                 continue;
             };
-            let (Some(want), Some(record)) = (&entry.want, self.open_want(Some(&entry))?) else {
+            let (Some(want), Some(record)) = (&entry.want, self.ledger.open_want(Some(&entry))?)
+            else {
                 continue;
             };
             let Some(content) = record.entry.content else {
                 continue;
             };
-            for (session, peer) in &self.sessions {
-                if want.holders.contains(&peer.tag) {
-                    self.fetcher.add_holder(content, *session);
-                }
+            for session in self.peers.with_tags(&want.holders) {
+                self.fetcher.add_holder(content, session);
             }
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! What vanished from the disk: which of it is a deletion, which waits for the user's word.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::{Engine, Event, work::want_for};
 use crate::{
@@ -16,12 +19,21 @@ const GUARD_WINDOW: Duration = Duration::from_secs(600);
 /// Fewer deletions than this never wait for the user.
 const GUARD_FILES: u64 = 20;
 
+/// Counts local deletions over a window of time.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    recent: VecDeque<(Duration, u64)>,
+}
+
 impl<I: Index> Engine<I> {
     /// A directory gave way to something else: what was in it is gone, and that is said first.
     pub(super) fn gone_below(&mut self, dir: &RelPath) -> IndexResult<()> {
         let (mut below, mut after) = (Vec::new(), None);
         loop {
-            let page = self.index.entries_below(dir, after.as_ref(), 1_000)?;
+            let page = self
+                .ledger
+                .index()
+                .entries_below(dir, after.as_ref(), 1_000)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let standing = page.into_iter().filter(|(_, e)| e.stat.is_some());
@@ -38,16 +50,16 @@ impl<I: Index> Engine<I> {
         let mut deleted = Vec::new();
         let all: BTreeSet<_> = paths.iter().cloned().collect();
         for path in paths {
-            self.work.stale.remove(&path);
-            let Some(mut entry) = self.entry(&path)?.filter(|e| e.stat.is_some()) else {
+            self.planner.seen(&path);
+            let Some(mut entry) = self.ledger.entry(&path)?.filter(|e| e.stat.is_some()) else {
                 continue;
             };
-            self.stuck.remove(&path);
+            self.notes.mended(&path);
             self.no_doubt(&path)?;
             let was_file = entry.stat.is_some_and(|s| s.kind == DiskKind::File);
             let content = entry.content;
-            let held = self.open_held(Some(&entry))?;
-            let want = self.open_want(Some(&entry))?;
+            let held = self.ledger.open_held(Some(&entry))?;
+            let want = self.ledger.open_want(Some(&entry))?;
             let known_live = held.as_ref().is_some_and(|h| h.entry.kind.is_live());
             let was_edit = entry.flags & flag::LOCAL_EDIT != 0;
             entry.stat = None;
@@ -59,14 +71,14 @@ impl<I: Index> Engine<I> {
                     entry.held = Some(want.raw().clone());
                     entry.want = None;
                     self.drop_work(&path);
-                    self.put(path, entry, true);
+                    self.ledger.put(path, entry, true);
                 }
                 // What is wanted here is put here; the deletion of an older state says nothing.
-                Some(_) => self.put(path, entry, false),
-                None if !known_live => self.put(path, entry, false),
-                None if !self.can_sign() => {
+                Some(_) => self.ledger.put(path, entry, false),
+                None if !known_live => self.ledger.put(path, entry, false),
+                None if !self.ledger.can_sign() => {
                     entry.flags |= flag::LOCAL_EDIT;
-                    self.put(path, entry, false);
+                    self.ledger.put(path, entry, false);
                 }
                 None => {
                     let moved = match content {
@@ -85,7 +97,7 @@ impl<I: Index> Engine<I> {
             for (path, mut entry) in deleted {
                 entry.flags |= flag::HELD_BACK;
                 held += 1;
-                self.put(path, entry, false);
+                self.ledger.put(path, entry, false);
             }
             self.event(Event::DeletionsHeld { files: held });
             return Ok(());
@@ -101,11 +113,11 @@ impl<I: Index> Engine<I> {
 
     /// Publishes the deletion of what `entry` held.
     fn delete(&mut self, path: RelPath, entry: IndexEntry) -> IndexResult<()> {
-        let Some(held) = self.open_held(Some(&entry))? else {
+        let Some(held) = self.ledger.open_held(Some(&entry))? else {
             return Ok(());
         };
         self.changed(&path, Kind::Tombstone);
-        let us = self.cfg.replica;
+        let us = self.ledger.replica();
         let tombstone = Entry::tombstone(path, self.now.unix_ns, held.entry.content, us);
         self.author(tombstone, &held.version.vector, entry);
         Ok(())
@@ -117,7 +129,7 @@ impl<I: Index> Engine<I> {
         going: &BTreeSet<RelPath>,
         content: &ContentRoot,
     ) -> IndexResult<bool> {
-        let paths = self.index.with_content(content, 64)?;
+        let paths = self.ledger.index().with_content(content, 64)?;
         Ok(paths.iter().any(|p| !going.contains(p)))
     }
 
@@ -134,7 +146,7 @@ impl<I: Index> Engine<I> {
         }
         let before: u64 = self.guard.recent.iter().map(|(_, n)| n).sum();
         let deleted = before + files;
-        let totals = self.index.totals()?;
+        let totals = self.ledger.index().totals()?;
         if totals.held_back > 0 {
             return Ok(files > 0);
         }
@@ -149,7 +161,7 @@ impl<I: Index> Engine<I> {
             entry.flags &= !flag::HELD_BACK;
             if entry.want.is_some() {
                 // An edit of somebody else came meanwhile, and it stays.
-                self.put(path, entry, false);
+                self.ledger.put(path, entry, false);
                 continue;
             }
             self.delete(path, entry)?;
@@ -163,22 +175,22 @@ impl<I: Index> Engine<I> {
         for (path, mut entry) in self.held_back()? {
             entry.flags &= !flag::HELD_BACK;
             if entry.want.is_some() {
-                self.put(path, entry, false);
+                self.ledger.put(path, entry, false);
                 continue;
             }
-            if let Some(held) = self.open_held(Some(&entry))? {
+            if let Some(held) = self.ledger.open_held(Some(&entry))? {
                 entry.want = Some(want_for(&held, Vec::new()));
             }
-            self.put(path, entry, true);
+            self.ledger.put(path, entry, true);
         }
-        self.work.dirty = true;
+        self.planner.walk_again();
         Ok(())
     }
 
     fn held_back(&mut self) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = self.index.entries_after(after.as_ref(), 1_000)?;
+            let page = self.ledger.index().entries_after(after.as_ref(), 1_000)?;
             let Some((last, _)) = page.last() else {
                 return Ok(all);
             };

@@ -1,6 +1,6 @@
 //! Which contents are in use besides those that stand on this disk: for those who sweep what nobody needs.
 
-use super::open_stored;
+use super::ledger::open_stored;
 use crate::{
     index::{Index, IndexResult, Need},
     keys::FolderKeys,

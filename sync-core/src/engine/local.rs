@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Event, RACY_RECHECK, Running, store::live_dir};
+use super::{Engine, Event, ledger::live_dir, scans::Seen};
 use crate::{
     disk::{DiskKind, DiskStat, Found, ScanItem},
     entry::{Entry, Kind, MODE_MASK},
@@ -17,33 +17,31 @@ use crate::{
     version::Vector,
 };
 
+/// How long a racy file is left alone before it is looked at again.
+const RACY_RECHECK: Duration = Duration::from_millis(2_100);
+
 impl<I: Index> Engine<I> {
     pub(super) fn scanned(&mut self, scan: u64, items: Vec<ScanItem>) -> IndexResult<()> {
-        if self.scan.running.as_ref().is_none_or(|r| r.scan != scan) {
+        if !self.scans.is_running(scan) {
             return Ok(());
         }
         for item in items {
             if self.is_touched(&item.path) {
-                self.scan.dirty.insert(item.path);
+                self.scans.look_at(item.path);
                 continue;
             }
             if !matches!(item.found, Found::Unreadable { .. } | Found::Busy) {
-                self.work.stale.remove(&item.path);
+                self.planner.seen(&item.path);
             }
             self.found(item)?;
         }
-        self.work.dirty = true;
+        self.planner.walk_again();
         Ok(())
     }
 
     /// Whether we have changed `path` since the running scan began: what it says may be old.
     pub(super) fn is_touched(&self, path: &RelPath) -> bool {
-        let touched = self
-            .scan
-            .running
-            .as_ref()
-            .is_some_and(|r| r.touched.contains(path));
-        touched || self.in_group(path)
+        self.scans.is_touched(path) || self.planner.in_group(path)
     }
 
     fn found(&mut self, item: ScanItem) -> IndexResult<()> {
@@ -60,12 +58,11 @@ impl<I: Index> Engine<I> {
                 racy,
             } => {
                 if racy {
-                    self.scan
-                        .recheck
-                        .insert(path.clone(), self.now.mono + RACY_RECHECK);
+                    let at = self.now.mono + RACY_RECHECK;
+                    self.scans.look_later(path.clone(), at);
                 }
                 if content.height > 0 {
-                    self.put_manifest(ManifestPut {
+                    self.ledger.put_manifest(ManifestPut {
                         content,
                         pages: manifest,
                         chunks,
@@ -80,12 +77,12 @@ impl<I: Index> Engine<I> {
                     content: Some(content),
                     prev: None,
                     target: None,
-                    author: self.cfg.replica,
+                    author: self.ledger.replica(),
                 };
                 self.live(entry, stat, racy)
             }
             Found::Dir { stat } => self.live(
-                live_dir(path, stat.mode & MODE_MASK, self.cfg.replica),
+                live_dir(path, stat.mode & MODE_MASK, self.ledger.replica()),
                 stat,
                 false,
             ),
@@ -94,18 +91,16 @@ impl<I: Index> Engine<I> {
                     kind: Kind::Symlink,
                     target: Some(target),
                     mode: 0,
-                    ..live_dir(path, 0, self.cfg.replica)
+                    ..live_dir(path, 0, self.ledger.replica())
                 };
                 self.live(entry, stat, false)
             }
             Found::Absent => {
-                if let Some(running) = &mut self.scan.running {
-                    running.gone.push(path);
-                }
+                self.scans.note_gone(path);
                 Ok(())
             }
             Found::Special => {
-                if self.entry(&path)?.is_some_and(|e| e.want.is_some()) {
+                if self.ledger.entry(&path)?.is_some_and(|e| e.want.is_some()) {
                     let reason =
                         "a socket, a FIFO or a device stands there; it comes when that is gone";
                     self.stick(&path, reason.into());
@@ -114,15 +109,12 @@ impl<I: Index> Engine<I> {
             }
             Found::Unreadable { reason } => {
                 // What stands there is unknown: nothing may be done to it, or said about it.
-                self.work.stale.insert(path.clone());
-                let wanted = self.entry(&path)?.is_some_and(|e| e.want.is_some());
+                self.planner.doubt(path.clone());
+                let wanted = self.ledger.entry(&path)?.is_some_and(|e| e.want.is_some());
                 let soon = if wanted { 5 } else { 60 };
-                self.scan
-                    .recheck
-                    .insert(path.clone(), self.now.mono + Duration::from_secs(soon));
-                if let Some(running) = &mut self.scan.running {
-                    running.unread.insert(path.clone());
-                }
+                let at = self.now.mono + Duration::from_secs(soon);
+                self.scans.look_later(path.clone(), at);
+                self.scans.note_unread(path.clone());
                 self.stick_as(&path, format!("can't be read: {reason}"), false);
                 Ok(())
             }
@@ -130,9 +122,9 @@ impl<I: Index> Engine<I> {
                 let reason = "goes on changing while it is read; it is synced when it rests";
                 self.stick_as(&path, reason.into(), false);
                 // Each look may read all of it: they become rarer.
-                let pause = self.stuck.get(&path).map_or(Duration::ZERO, |s| s.next);
+                let pause = self.notes.next_try(&path).unwrap_or_default();
                 let soon = pause.min(self.now.mono + Duration::from_secs(60));
-                self.scan.recheck.insert(path, soon);
+                self.scans.look_later(path, soon);
                 Ok(())
             }
         }
@@ -141,10 +133,10 @@ impl<I: Index> Engine<I> {
     /// The disk shows something at a path.
     fn live(&mut self, mut found: Entry, stat: DiskStat, racy: bool) -> IndexResult<()> {
         let path = found.path.clone();
-        self.stuck.remove(&path);
-        let old = self.entry(&path)?;
-        let held = self.open_held(old.as_ref())?;
-        let want = self.open_want(old.as_ref())?;
+        self.notes.mended(&path);
+        let old = self.ledger.entry(&path)?;
+        let held = self.ledger.open_held(old.as_ref())?;
+        let want = self.ledger.open_want(old.as_ref())?;
         let was_dir = old
             .as_ref()
             .and_then(|e| e.stat)
@@ -162,7 +154,7 @@ impl<I: Index> Engine<I> {
         if let Some(held) = held.as_ref().filter(|h| h.entry.kind == found.kind) {
             if held.entry.same_state(&found) {
                 self.no_doubt(&path)?;
-                self.put(path, entry, false);
+                self.ledger.put(path, entry, false);
                 return Ok(());
             }
             found.prev = held.entry.content;
@@ -179,7 +171,7 @@ impl<I: Index> Engine<I> {
                 .as_ref()
                 .is_some_and(|h| h.entry.kind == Kind::Tombstone)
         {
-            self.put(path, entry, false);
+            self.ledger.put(path, entry, false);
             return Ok(());
         }
         if let Some(want) = &want {
@@ -188,22 +180,24 @@ impl<I: Index> Engine<I> {
             }
             let ancestor = want.entry.kind != Kind::Tombstone && want.entry.prev.is_some();
             let ancestor = ancestor && want.entry.prev == found.content;
-            if found.kind == Kind::File && (ancestor || self.placed_by_us(&path, found.content)) {
-                self.put(path, entry, false);
+            if found.kind == Kind::File
+                && (ancestor || self.planner.placed().has(&path, found.content))
+            {
+                self.ledger.put(path, entry, false);
                 return Ok(());
             }
         }
         self.no_doubt(&path)?;
-        if !self.can_sign() {
+        if !self.ledger.can_sign() {
             entry.flags |= flag::LOCAL_EDIT;
-            self.put(path, entry, false);
+            self.ledger.put(path, entry, false);
             return Ok(());
         }
         self.revive_parent(&path)?;
         if let Some(parent) = path.parent()
-            && self.entry(&parent)?.is_none()
+            && self.ledger.entry(&parent)?.is_none()
         {
-            self.scan.dirty.insert(parent);
+            self.scans.look_at(parent);
         }
         let mut past = held
             .as_ref()
@@ -232,8 +226,8 @@ impl<I: Index> Engine<I> {
             entry.held = Some(want.raw().clone());
             entry.want = None;
             self.drop_work(&path);
-            self.put(path, entry, true);
-        } else if self.can_sign() && found.mtime_ns > want.entry.mtime_ns {
+            self.ledger.put(path, entry, true);
+        } else if self.ledger.can_sign() && found.mtime_ns > want.entry.mtime_ns {
             self.no_doubt(&path)?;
             let past = want.version.vector.clone();
             self.author(
@@ -246,7 +240,7 @@ impl<I: Index> Engine<I> {
             );
         } else {
             // Time and mode are given to it by the planner.
-            self.put(path, entry, false);
+            self.ledger.put(path, entry, false);
         }
         Ok(())
     }
@@ -264,8 +258,8 @@ impl<I: Index> Engine<I> {
         self.author(found, past, entry.clone());
         // Signed at once, so that both can be compared.
         let wanted = entry.want.take();
-        let signed = self.entry(&path)?;
-        let Some(ours) = self.open_held(signed.as_ref())? else {
+        let signed = self.ledger.entry(&path)?;
+        let Some(ours) = self.ledger.open_held(signed.as_ref())? else {
             return Ok(());
         };
         if concurrent(&ours, &want) == std::cmp::Ordering::Less
@@ -273,7 +267,7 @@ impl<I: Index> Engine<I> {
         {
             // Theirs keeps the name; ours becomes a copy when theirs is put in place.
             entry.want = wanted;
-            self.put(path, entry, true);
+            self.ledger.put(path, entry, true);
         }
         Ok(())
     }
@@ -292,20 +286,20 @@ impl<I: Index> Engine<I> {
         let Some(parent) = path.parent() else {
             return Ok(());
         };
-        let Some(entry) = self.entry(&parent)? else {
+        let Some(entry) = self.ledger.entry(&parent)? else {
             return Ok(());
         };
         let on_disk = entry.stat.is_some_and(|s| s.kind == DiskKind::Dir);
         let announced_dir = entry
             .announced()
             .is_some_and(|raw| raw.kind() == Some(Kind::Dir));
-        if announced_dir || !on_disk || !self.can_sign() {
+        if announced_dir || !on_disk || !self.ledger.can_sign() {
             return Ok(());
         }
         let past = self.past_of_dir(Some(&entry))?.0;
         self.revive_parent(&parent)?;
         let mode = entry.stat.map_or(0o755, |s| s.mode & MODE_MASK);
-        self.author(live_dir(parent, mode, self.cfg.replica), &past, entry);
+        self.author(live_dir(parent, mode, self.ledger.replica()), &past, entry);
         Ok(())
     }
 
@@ -315,60 +309,42 @@ impl<I: Index> Engine<I> {
         skipped: Vec<(Vec<u8>, String)>,
         error: Option<String>,
     ) -> IndexResult<()> {
-        if self.scan.running.as_ref().is_none_or(|r| r.scan != scan) {
-            return Ok(());
-        }
-        let Some(Running {
+        let Some(Seen {
             all,
             asked,
             unread,
             gone,
             touched,
-            ..
-        }) = self.scan.running.take()
+        }) = self.scans.end(scan, error.is_some(), self.now.mono)
         else {
             return Ok(());
         };
         let (gone, again): (Vec<_>, Vec<_>) = gone
             .into_iter()
-            .partition(|p| !touched.contains(p) && !self.in_group(p));
-        self.scan.dirty.extend(again);
+            .partition(|p| !touched.contains(p) && !self.planner.in_group(p));
+        self.scans.look_at_each(again);
         self.gone(gone)?;
         if error.is_none() {
             let told = |p: &&RelPath| !unread.contains(*p) && !touched.contains(*p);
             for path in asked.iter().filter(told) {
-                self.work.stale.remove(path);
+                self.planner.seen(path);
+                self.planner.placed_mut().looked_at(path);
             }
-            self.looked_at(asked.iter().filter(told));
         } else {
             // The disk is in trouble: the same paths again, a little later.
             let soon = self.now.mono + Duration::from_secs(2);
-            self.scan
-                .recheck
-                .extend(asked.into_iter().map(|path| (path, soon)));
-        }
-        if all {
-            self.skipped = skipped;
-            self.scan.next_full = self.now.mono + self.rescan_interval();
-            self.scan.full_runs += 1;
-            if error.is_none() {
-                self.scan.first_done = true;
-                self.work.stale.retain(|p| unread.contains(p));
-            } else {
-                self.scan.next_full = self.now.mono + Duration::from_secs(30);
+            for path in asked {
+                self.scans.look_later(path, soon);
             }
         }
-        self.work.dirty = true;
+        if all {
+            self.notes.set_skipped(skipped);
+            if error.is_none() {
+                self.planner.seen_all_but(&unread);
+            }
+        }
+        self.planner.walk_again();
         Ok(())
-    }
-
-    /// Full scans of many folders and machines should not all begin at once: a tenth of the interval
-    /// is drawn from the seed.
-    fn rescan_interval(&self) -> Duration {
-        let secs = self.cfg.rescan_s.max(60);
-        let jitter = (self.cfg.seed ^ self.scan.full_runs.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            % (secs / 5 + 1);
-        Duration::from_secs(secs - secs / 10 + jitter)
     }
 }
 

@@ -4,17 +4,30 @@
 //! to be done is taken with [`Engine::poll_output`] until it has nothing more; [`Engine::next_timeout`] says when
 //! [`Input::Tick`] is due. It never blocks on anything but the index, reads no clock and draws no random number.
 //!
+//! The engine is a few owners, each with its own state, and a thin machine that passes inputs through them. No
+//! owner reaches into another's fields:
+//!
+//! | owner | what it owns |
+//! |---|---|
+//! | `ledger` | records, knowledge, counters, the numbering of changes, what is durable |
+//! | `scans` | what is looked at on disk, and what is to be |
+//! | `planner` | wanted records being worked on, and what may stand unrecorded (`placed`) |
+//! | `exchange` | sessions: how far both sides have come |
+//! | `notes` | what is stuck, and why nothing is done |
+//! | [`crate::fetch`] | who is asked for which content |
+//!
+//! The machine's steps, by what they decide:
+//!
 //! | file | what it decides |
 //! |---|---|
 //! | `local` | what a scan's findings mean: new versions, adopted ones |
 //! | `gone` | what vanished from the disk: deletions, and those held back |
 //! | `remote` | what a peer's records mean |
-//! | `exchange` | which of our changes a peer is sent, how far both have come |
 //! | `work` | which wanted records are worked on, in which order, and by which action |
 //! | `expect` | what an action finds on disk, and what becomes of it |
-//! | `placed` | which contents of ours may stand somewhere unrecorded |
 //! | `structure` | what the shape of the tree demands |
 //! | `applied` | what an action's outcome means |
+//! | `report` | the folder's state, for people |
 //! | `fetching` | what the fetch scheduler asks of the index, and what it brings |
 //! | `in_use` | which contents must not be swept |
 //!
@@ -30,222 +43,75 @@ mod fetching;
 mod gone;
 mod in_use;
 mod io;
+mod ledger;
 mod local;
+mod notes;
 mod placed;
+mod planner;
 mod remote;
-mod restored;
+mod report;
+mod scans;
 pub mod status;
-mod store;
 mod structure;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 pub use in_use::wanted_contents;
 pub use io::{Config, Event, Input, Output, ScanWhat};
-pub use restored::is_ahead;
+pub use ledger::is_ahead;
 pub use status::{Explanation, FolderStatus, ItemError, PeerStatus, State};
 
 use crate::{
-    disk::Action,
-    fetch::Fetcher,
-    ids::{Generation, SessionId},
-    index::{Index, IndexResult},
-    manifest::ContentRoot,
+    entry::Entry,
+    fetch::{Fetcher, TempJob},
+    index::{Index, IndexEntry, IndexError, IndexResult},
     path::RelPath,
-    record::{Record, VerifiedRoots},
+    record::Record,
     time::Now,
     version::Vector,
 };
 
-use exchange::Peer;
-use store::{Local, Pending, open_stored};
-
-/// How long a racy file is left alone before it is looked at again.
-const RACY_RECHECK: Duration = Duration::from_millis(2_100);
-/// Longest wait for the end of a burst before work begins.
-const BURST_WAIT: Duration = Duration::from_secs(2);
+use exchange::Peers;
+use gone::Guard;
+use ledger::{Ledger, WantSpec};
+use notes::Notes;
+use placed::Placed;
+use planner::Planner;
+use scans::Scans;
 
 /// One folder's state machine. See the module's documentation.
 #[derive(Debug)]
 pub struct Engine<I> {
-    cfg: Config,
-    index: I,
     now: Now,
     out: VecDeque<Output>,
-    verified: VerifiedRoots,
-    pending: Pending,
-    locals: Vec<Local>,
-    knowledge: Vector,
-    numbering: Generation,
-    counter: u64,
-    seq: u64,
-    reserve_asked: bool,
-    /// The last number that former runs gave, as far as the index remembers.
-    last_known: u64,
-    /// The last counter that former runs gave, likewise.
-    last_counter: u64,
-    flush: Flush,
-    sessions: BTreeMap<SessionId, Peer>,
-    scan: Scan,
-    work: Work,
+    ledger: Ledger<I>,
+    scans: Scans,
+    planner: Planner,
+    peers: Peers,
     fetcher: Fetcher,
-    stuck: BTreeMap<RelPath, Stuck>,
-    skipped: Vec<(Vec<u8>, String)>,
     guard: Guard,
-    paused: bool,
-    lost: Option<String>,
-    failed: Option<String>,
-    disk_full: Option<(String, Duration)>,
-    last_state: Option<State>,
-}
-
-/// Which changes are durable.
-#[derive(Debug, Default)]
-struct Flush {
-    /// Number of the flush under way, and the change number it reaches.
-    running: Option<(u64, u64)>,
-    /// Last flush asked for.
-    last: u64,
-    /// Change number up to which everything is durable.
-    durable: u64,
-    /// Something was committed since the last flush began.
-    dirty: bool,
-}
-
-/// What is being looked at, and what is to be looked at next.
-#[derive(Debug, Default)]
-struct Scan {
-    last: u64,
-    running: Option<Running>,
-    dirty: BTreeSet<RelPath>,
-    all: bool,
-    first_done: bool,
-    next_full: Duration,
-    recheck: BTreeMap<RelPath, Duration>,
-    full_runs: u64,
-}
-
-#[derive(Debug)]
-struct Running {
-    scan: u64,
-    all: bool,
-    /// What was asked for, unless it was everything.
-    asked: Vec<RelPath>,
-    /// What couldn't be read.
-    unread: BTreeSet<RelPath>,
-    /// Paths that we changed ourselves meanwhile: what the scan says of them may be old.
-    touched: BTreeSet<RelPath>,
-    gone: Vec<RelPath>,
-}
-
-/// A wanted record that is being worked on.
-#[derive(Debug)]
-struct Active {
-    record: Record,
-    action: Option<Action>,
-    /// Number of the change that made the record wanted, once there is an action.
-    seq: u64,
-    /// The file that a rename takes away.
-    from: Option<RelPath>,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    active: BTreeMap<RelPath, Active>,
-    ready: VecDeque<RelPath>,
-    /// The group on the disk's hands, and every path that it touches.
-    group: Option<(u64, Vec<RelPath>)>,
-    touched: BTreeSet<RelPath>,
-    last_group: u64,
-    /// Which files wait for a content that is being fetched.
-    waiting: BTreeMap<ContentRoot, BTreeSet<RelPath>>,
-    /// Files that a planned rename takes away.
-    sources: BTreeSet<RelPath>,
-    /// How often everybody was asked for a content that nobody is known to hold.
-    asked: BTreeMap<ContentRoot, u32>,
-    /// Contents whose temporary is being put in place.
-    placing: BTreeSet<ContentRoot>,
-    /// Paths that the disk contradicted: not planned again until they were looked at.
-    stale: BTreeSet<RelPath>,
-    placed: placed::Placed,
-    /// How often in a row the disk contradicted the index at a path.
-    contradicted: BTreeMap<RelPath, u32>,
-    /// Paths whose local source turned out wrong.
-    no_local: BTreeSet<RelPath>,
-    cursor: work::Cursor,
-    dirty: bool,
-    /// Since when work waits for the end of a burst.
-    waits_since: Option<Duration>,
-    next_round: Duration,
-}
-
-#[derive(Debug, Clone)]
-struct Stuck {
-    reason: String,
-    /// It is something that is wanted here, not something that can't be read.
-    wanted: bool,
-    tries: u32,
-    next: Duration,
-}
-
-/// Counts local deletions over a window of time.
-#[derive(Debug, Default)]
-struct Guard {
-    recent: VecDeque<(Duration, u64)>,
+    notes: Notes,
 }
 
 impl<I: Index> Engine<I> {
     /// An engine at the start of a run.
     pub fn new(cfg: Config, index: I, now: Now) -> IndexResult<Self> {
-        let numbering = store::read_numbering(&index)?.unwrap_or(cfg.numbering);
-        let placed = placed::Placed::read(&index)?;
+        let placed = Placed::read(&index)?;
         let mut engine = Self {
-            counter: cfg.counters.start,
-            seq: cfg.seqs.start,
-            knowledge: store::read_knowledge(&index)?,
-            fetcher: fetching::new_fetcher(&cfg),
-            paused: cfg.paused,
-            numbering,
-            cfg,
-            index,
             now,
             out: VecDeque::new(),
-            verified: VerifiedRoots::default(),
-            pending: Pending::default(),
-            locals: Vec::new(),
-            reserve_asked: false,
-            last_known: 0,
-            last_counter: 0,
-            flush: Flush::default(),
-            sessions: BTreeMap::new(),
-            scan: Scan {
-                all: true,
-                ..Scan::default()
-            },
-            work: Work {
-                dirty: true,
-                placed,
-                ..Work::default()
-            },
-            stuck: BTreeMap::new(),
-            skipped: Vec::new(),
+            scans: Scans::new(cfg.rescan_s, cfg.seed),
+            planner: Planner::new(placed),
+            peers: Peers::default(),
+            fetcher: Fetcher::new(cfg.seed),
             guard: Guard::default(),
-            lost: None,
-            failed: None,
-            disk_full: None,
-            last_state: None,
+            notes: Notes::new(cfg.paused),
+            ledger: Ledger::new(&cfg, index)?,
         };
-        engine.last_known = engine.last_seq_on_disk()?;
-        engine.last_counter = engine.knowledge.counter(engine.cfg.replica);
-        engine.flush.durable = engine.last_known;
-        engine.write_numbering();
         engine.finish()?;
         Ok(engine)
     }
@@ -253,12 +119,11 @@ impl<I: Index> Engine<I> {
     /// Takes in what happened. `now` must not go back.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
-        if self.failed.is_some() {
+        if self.notes.has_failed() {
             return;
         }
         if let Err(error) = self.dispatch(input).and_then(|()| self.finish()) {
-            self.failed = Some(error.to_string());
-            self.out.push_back(Output::IndexFailed(error));
+            self.fail(error);
         }
     }
 
@@ -269,44 +134,29 @@ impl<I: Index> Engine<I> {
 
     /// When [`Input::Tick`] is due, if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let soonest = self
-            .stuck
-            .values()
-            .map(|s| s.next)
-            .filter(|t| *t != Duration::MAX)
-            .min();
-        let recheck = self.scan.recheck.values().min().copied();
-        let may_scan = self.scan.running.is_none() && self.scan.full_runs > 0 && self.active_now();
-        let full = may_scan.then_some(self.scan.next_full);
-        let burst = self
-            .sessions
-            .values()
-            .filter_map(|p| p.burst_since)
-            .map(|s| s + BURST_WAIT)
-            .filter(|t| *t > self.now.mono)
-            .min();
-        let progress = self.sessions.values().filter_map(|p| p.progress_due).min();
-        let idle = self.work.dirty && self.work.cursor.is_done() && self.may_work();
-        let round = idle.then_some(self.work.next_round);
-        let full_disk = self.disk_full.as_ref().map(|(_, until)| *until);
-        let fetch = self.fetcher.next_timeout();
+        let now = self.now.mono;
+        let round = self.planner.next_round().filter(|_| self.may_work());
         let all = [
-            soonest, recheck, full, burst, progress, round, full_disk, fetch,
+            self.notes.next_timeout(),
+            self.scans.next_timeout(self.notes.active()),
+            self.peers.next_timeout(now),
+            round,
+            self.fetcher.next_timeout(),
         ];
         all.into_iter()
             .flatten()
             .min()
-            .map(|t| t.max(self.now.mono + Duration::from_millis(1)))
+            .map(|t| t.max(now + Duration::from_millis(1)))
     }
 
     /// The index, for reading.
     pub fn index(&self) -> &I {
-        &self.index
+        self.ledger.index()
     }
 
     /// The replica that signs our changes now.
     pub fn replica(&self) -> crate::ids::ReplicaId {
-        self.cfg.replica
+        self.ledger.replica()
     }
 
     fn dispatch(&mut self, input: Input) -> IndexResult<()> {
@@ -329,11 +179,11 @@ impl<I: Index> Engine<I> {
                 Ok(())
             }
             Input::Dirty(paths) => {
-                self.scan.dirty.extend(paths);
+                self.scans.look_at_each(paths);
                 Ok(())
             }
             Input::DirtyAll => {
-                self.scan.all = true;
+                self.scans.look_at_all();
                 Ok(())
             }
             Input::Scanned { scan, items } => self.scanned(scan, items),
@@ -348,9 +198,7 @@ impl<I: Index> Engine<I> {
                 Ok(())
             }
             Input::Reserved { counters, seqs } => {
-                self.cfg.counters.end = counters;
-                self.cfg.seqs.end = seqs;
-                self.reserve_asked = false;
+                self.ledger.reserved(counters, seqs);
                 Ok(())
             }
             Input::TempChecked { content, have } => {
@@ -368,21 +216,21 @@ impl<I: Index> Engine<I> {
                 trouble,
             } => self.written(content, index, ok, trouble),
             Input::RootLost { reason } => {
-                self.lost = Some(reason);
+                self.notes.set_lost(reason);
                 Ok(())
             }
             Input::RootFound => {
-                if self.lost.take().is_some() {
-                    self.scan.all = true;
-                    self.work.dirty = true;
+                if self.notes.root_found() {
+                    self.scans.look_at_all();
+                    self.planner.walk_again();
                 }
                 Ok(())
             }
             Input::Pause(paused) => {
-                self.paused = paused;
+                self.notes.set_paused(paused);
                 if !paused {
-                    self.scan.all = true;
-                    self.work.dirty = true;
+                    self.scans.look_at_all();
+                    self.planner.walk_again();
                 }
                 Ok(())
             }
@@ -395,97 +243,118 @@ impl<I: Index> Engine<I> {
     /// What every input ends with: make the changes, then see what can be done now.
     fn finish(&mut self) -> IndexResult<()> {
         self.timers();
-        self.commit()?;
+        self.ledger.commit()?;
         self.plan_work()?;
         self.drive_fetch()?;
         self.start_group()?;
-        self.commit()?;
-        self.start_flush();
-        self.start_scan();
+        self.ledger.commit()?;
+        if let Some(flush) = self.ledger.start_flush() {
+            self.out.push_back(Output::Flush { flush });
+        }
+        if self.notes.active()
+            && let Some((scan, what)) = self.scans.begin(self.planner.touched())
+        {
+            self.out.push_back(Output::Scan { scan, what });
+        }
         self.ask_all()?;
         self.pump_all()?;
         self.send_progress()?;
-        self.reserve();
-        self.report_state()?;
-        Ok(())
+        if let Some((counters, seqs)) = self.ledger.reserve() {
+            self.out.push_back(Output::Reserve { counters, seqs });
+        }
+        self.report_state()
     }
 
     fn timers(&mut self) {
         let now = self.now.mono;
         self.fetcher.handle_timeout(now);
-        let due: Vec<_> = self
-            .scan
-            .recheck
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(p, _)| p.clone())
-            .collect();
-        for path in due {
-            self.scan.recheck.remove(&path);
-            self.scan.dirty.insert(path);
-        }
-        if self.scan.full_runs > 0 && self.scan.running.is_none() && now >= self.scan.next_full {
-            self.scan.all = true;
-        }
-        if self
-            .stuck
-            .values()
-            .any(|s| s.next <= now && s.next > Duration::ZERO)
-        {
-            for stuck in self.stuck.values_mut().filter(|s| s.next <= now) {
-                stuck.next = Duration::MAX;
-            }
-            self.work.dirty = true;
-        }
-        if self
-            .disk_full
-            .as_ref()
-            .is_some_and(|(_, until)| *until <= now)
-        {
-            self.disk_full = None;
-            self.work.dirty = true;
+        self.scans.handle_timeout(now);
+        let retry = self.notes.retry_due(now);
+        if self.notes.disk_may_have_room(now) || retry {
+            self.planner.walk_again();
         }
     }
 
-    fn active_now(&self) -> bool {
-        !self.paused && self.lost.is_none() && self.failed.is_none()
+    fn flushed(&mut self, flush: u64, error: Option<String>) {
+        let ours = self.ledger.flushed(flush, error.is_none());
+        if let Some(reason) = error.filter(|_| ours) {
+            self.fail(IndexError::Unavailable(reason));
+        }
     }
 
-    fn can_sign(&self) -> bool {
-        self.cfg.keys.level().can_write()
+    fn fail(&mut self, error: IndexError) {
+        self.notes.set_failed(error.to_string());
+        self.out.push_back(Output::IndexFailed(error));
     }
 
     fn event(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
 
-    fn set_disk_full(&mut self, reason: String) {
-        self.disk_full = Some((reason, self.now.mono + Duration::from_secs(10)));
-    }
-
-    /// Notes that `path` can't be dealt with now; the pause doubles each time, from 1 s to 10 min.
+    /// Something that is wanted can't be had now: it is told, and tried again later.
     fn stick(&mut self, path: &RelPath, reason: String) {
         self.stick_as(path, reason, true);
     }
 
     fn stick_as(&mut self, path: &RelPath, reason: String, wanted: bool) {
-        let tries = self.stuck.get(path).map_or(0, |s| s.tries);
-        let pause = Duration::from_secs(1u64 << tries.min(9)).min(Duration::from_secs(600));
-        if tries == 0 {
-            self.event(Event::ItemFailed {
-                path: path.clone(),
-                reason: reason.clone(),
-            });
+        let news = self.notes.stick(path, reason, wanted, self.now.mono);
+        self.out.extend(news);
+    }
+
+    /// Makes a version of our own, of what the disk shows, on top of `past`. `into` is the index entry
+    /// that will hold it.
+    fn author(&mut self, entry: Entry, past: &Vector, into: IndexEntry) {
+        // Nothing else is wanted at this path any more.
+        self.drop_work(&entry.path);
+        self.ledger.author(entry, past, into, None);
+    }
+
+    /// The same of what the disk doesn't show yet.
+    fn author_wanted(&mut self, entry: Entry, past: &Vector, into: IndexEntry, want: WantSpec) {
+        self.ledger.author(entry, past, into, Some(want));
+    }
+
+    /// Forgets the work on `path`, unless it is on the disk's hands already.
+    fn drop_work(&mut self, path: &RelPath) {
+        if let Some(content) = self.planner.drop_work(path).unwanted {
+            self.fetcher.forget(content);
+            if content.height > 0 {
+                self.out.push_back(Output::Temp(TempJob::Drop { content }));
+            }
         }
-        let next = self.now.mono + pause;
-        self.stuck.insert(
-            path.clone(),
-            Stuck {
-                reason,
-                wanted,
-                tries: tries + 1,
-                next,
-            },
-        );
+    }
+
+    /// The action at `path` failed, perhaps after the step that counts: the path is not worked on before
+    /// a scan said what stands there.
+    fn in_doubt(&mut self, path: RelPath) {
+        self.planner.placed_mut().unsure(path.clone());
+        self.planner.doubt(path.clone());
+        self.scans.look_at(path);
+    }
+
+    /// What stands at `path` is known again.
+    fn no_doubt(&mut self, path: &RelPath) -> IndexResult<()> {
+        match self.planner.placed_mut().forget(path) {
+            true => self.write_placed(),
+            false => Ok(()),
+        }
+    }
+
+    /// `want` is about to be superseded by another record of its path.
+    fn superseded(&mut self, path: &RelPath, want: Option<&Record>) -> IndexResult<()> {
+        let doubt = self.planner.is_in_doubt(path);
+        let Some(content) = want.and_then(|w| w.entry.content).filter(|_| doubt) else {
+            return Ok(());
+        };
+        match self.planner.placed_mut().remember(path, content) {
+            true => self.write_placed(),
+            false => Ok(()),
+        }
+    }
+
+    fn write_placed(&mut self) -> IndexResult<()> {
+        let (name, value) = self.planner.placed().fact()?;
+        self.ledger.put_fact(name, value);
+        Ok(())
     }
 }

@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::bytes::ByteVec;
 
-use super::{Engine, store::encode};
+use super::ledger::encode;
 use crate::{
     index::{Index, IndexError, IndexResult},
     manifest::ContentRoot,
     path::RelPath,
-    record::Record,
 };
 
 const PLACED: &[u8] = b"placed";
@@ -46,75 +45,92 @@ impl Placed {
             contents,
         })
     }
-}
 
-impl<I: Index> Engine<I> {
-    /// The action at `path` failed, perhaps after the step that counts: the path is not worked on before
-    /// a scan said what stands there.
-    pub(super) fn in_doubt(&mut self, path: RelPath) {
-        self.work.placed.unsure.insert(path.clone());
-        self.work.stale.insert(path.clone());
-        self.scan.dirty.insert(path);
+    /// The last action at `path` ended in doubt.
+    pub(super) fn unsure(&mut self, path: RelPath) {
+        self.unsure.insert(path);
     }
 
-    /// Whether an action of ours may have changed what stands at `path` without the index knowing. What lies in
-    /// a directory that couldn't be read is in doubt as well: before a crash it may have been worked on.
-    pub(super) fn is_in_doubt(&self, path: &RelPath) -> bool {
-        self.in_group(path) || self.work.placed.unsure.contains(path) || self.is_unknown(path)
-    }
-
-    /// A scan looked at these paths: what it didn't tell of is as the index says.
-    pub(super) fn looked_at<'a>(&mut self, paths: impl Iterator<Item = &'a RelPath>) {
-        for path in paths {
-            if !self.work.placed.contents.contains_key(path) {
-                self.work.placed.unsure.remove(path);
-            }
+    /// A scan looked at `path` and told nothing of it: it is as the index says.
+    pub(super) fn looked_at(&mut self, path: &RelPath) {
+        if !self.contents.contains_key(path) {
+            self.unsure.remove(path);
         }
     }
 
-    /// `want` is about to be superseded by another record of its path.
-    pub(super) fn superseded(&mut self, path: &RelPath, want: Option<&Record>) -> IndexResult<()> {
-        let doubt = self.is_in_doubt(path);
-        let Some(content) = want.and_then(|w| w.entry.content).filter(|_| doubt) else {
-            return Ok(());
-        };
-        let placed = &mut self.work.placed;
-        if placed.contents.len() >= MAX_PATHS && !placed.contents.contains_key(path) {
-            return Ok(());
+    /// `content` may stand at `path`; whether that is news.
+    pub(super) fn remember(&mut self, path: &RelPath, content: ContentRoot) -> bool {
+        if self.contents.len() >= MAX_PATHS && !self.contents.contains_key(path) {
+            return false;
         }
-        let list = placed.contents.entry(path.clone()).or_default();
-        if list.len() < MAX_CONTENTS && !list.contains(&content) {
+        let list = self.contents.entry(path.clone()).or_default();
+        let news = list.len() < MAX_CONTENTS && !list.contains(&content);
+        if news {
             list.push(content);
-            self.write_placed()?;
         }
-        Ok(())
+        news
+    }
+
+    /// What stands at `path` is known again; whether anything was remembered of it.
+    pub(super) fn forget(&mut self, path: &RelPath) -> bool {
+        self.unsure.remove(path);
+        self.contents.remove(path).is_some()
     }
 
     /// Whether `content` at `path` was put there by us.
-    pub(super) fn placed_by_us(&self, path: &RelPath, content: Option<ContentRoot>) -> bool {
-        let list = self.work.placed.contents.get(path);
+    pub(super) fn has(&self, path: &RelPath, content: Option<ContentRoot>) -> bool {
+        let list = self.contents.get(path);
         content.is_some_and(|c| list.is_some_and(|l| l.contains(&c)))
     }
 
-    /// What stands at `path` is known again.
-    pub(super) fn no_doubt(&mut self, path: &RelPath) -> IndexResult<()> {
-        self.work.placed.unsure.remove(path);
-        if self.work.placed.contents.remove(path).is_some() {
-            self.write_placed()?;
-        }
-        Ok(())
+    pub(super) fn is_unsure(&self, path: &RelPath) -> bool {
+        self.unsure.contains(path)
     }
 
-    fn write_placed(&mut self) -> IndexResult<()> {
-        let map: BTreeMap<ByteVec, &Vec<ContentRoot>> = self
-            .work
-            .placed
-            .contents
-            .iter()
+    /// The fact to keep it under, and its value.
+    pub(super) fn fact(&self) -> IndexResult<(Vec<u8>, Vec<u8>)> {
+        let contents = self.contents.iter();
+        let map: BTreeMap<ByteVec, _> = contents
             .map(|(path, list)| (path.as_bytes().to_vec().into(), list))
             .collect();
-        let bytes = encode(&map)?;
-        self.put_fact(PLACED.to_vec(), bytes);
-        Ok(())
+        Ok((PLACED.to_vec(), encode(&map)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chunk::ContentHash,
+        index::{Batch, MemIndex},
+    };
+
+    #[test]
+    fn what_is_remembered_outlives_a_restart_and_is_bounded() {
+        let path = RelPath::parse(b"a").unwrap();
+        let content = |n: u8| ContentRoot::single(ContentHash::chunk(&[n]));
+        let mut placed = Placed::default();
+        assert!(placed.remember(&path, content(0)) && !placed.remember(&path, content(0)));
+        for n in 1..100 {
+            placed.remember(&path, content(n));
+        }
+        let (name, value) = placed.fact().unwrap();
+        let mut index = MemIndex::new();
+        let facts = vec![(name, Some(value))];
+        index
+            .commit(Batch {
+                facts,
+                ..Batch::default()
+            })
+            .unwrap();
+        let mut again = Placed::read(&index).unwrap();
+        assert!(again.is_unsure(&path) && again.has(&path, Some(content(15))));
+        assert!(!again.has(&path, Some(content(16))) && !again.has(&path, None));
+        again.looked_at(&path);
+        assert!(
+            again.is_unsure(&path),
+            "only what was found says what stands there"
+        );
+        assert!(again.forget(&path) && !again.is_unsure(&path));
     }
 }

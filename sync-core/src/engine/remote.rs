@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Engine, Output, exchange::Peer, work::want_for};
+use super::{Engine, Output, work::want_for};
 use crate::{
     disk::DiskKind,
     entry::{Entry, Kind, MODE_MASK},
@@ -23,7 +23,7 @@ impl<I: Index> Engine<I> {
         session: SessionId,
         message: EngineMessage,
     ) -> IndexResult<()> {
-        if !self.sessions.contains_key(&session) {
+        if !self.peers.has(session) {
             return Ok(());
         }
         match message {
@@ -47,23 +47,15 @@ impl<I: Index> Engine<I> {
 
     fn records(&mut self, session: SessionId, announces: Vec<Announce>) -> IndexResult<()> {
         for announce in announces {
-            let Some(peer) = self
-                .sessions
-                .get_mut(&session)
-                .filter(|p| p.numbering.is_some())
-            else {
+            if !self.peers.announced(session, announce.seq.0, self.now.mono) {
                 return Ok(());
-            };
-            if peer.burst_since.is_none() {
-                peer.burst_since = Some(self.now.mono);
-                self.work.waits_since.get_or_insert(self.now.mono);
             }
-            peer.their_last = peer.their_last.max(announce.seq.0);
-            match Record::verify(&self.cfg.keys, announce.record, &mut self.verified) {
+            self.planner.burst_begins(self.now.mono);
+            match self.ledger.verify(announce.record) {
                 Ok(record) => self.take(session, record, announce.holds)?,
-                Err(RecordError::Format(_)) => peer.refused = true,
+                Err(RecordError::Format(_)) => self.peers.refuse(session),
                 Err(error) => {
-                    peer.refused = true;
+                    self.peers.refuse(session);
                     self.out.push_back(Output::Ban {
                         session,
                         reason: error.to_string(),
@@ -77,20 +69,20 @@ impl<I: Index> Engine<I> {
 
     /// Deals with one verified record.
     fn take(&mut self, session: SessionId, record: Record, holds: bool) -> IndexResult<()> {
-        let Some(peer) = self.sessions.get(&session) else {
+        let Some(peer) = self.peers.get(session) else {
             return Ok(());
         };
-        let (tag, mark, known_to) = (peer.tag, peer.mark, peer.told_us().0);
-        self.check_past(&record)?;
-        self.note_newest(record.clone());
+        let (tag, mark, known_to) = (peer.tag(), peer.mark(), peer.reached_of_ours());
+        self.ledger.check_past(&record)?;
+        self.ledger.note_newest(record.clone());
         let path = record.path().clone();
-        let old = self.entry(&path)?;
+        let old = self.ledger.entry(&path)?;
         let current = old
             .as_ref()
             .and_then(IndexEntry::announced)
-            .map(|raw| self.open(raw))
+            .map(|raw| self.ledger.open(raw))
             .transpose()?;
-        match reconcile(current.as_ref(), &record, &self.knowledge) {
+        match reconcile(current.as_ref(), &record, self.ledger.knowledge()) {
             Verdict::Ignore => {
                 let Some(mut entry) = old else { return Ok(()) };
                 let newer =
@@ -99,11 +91,10 @@ impl<I: Index> Engine<I> {
                 // gone by now.
                 let knew = entry.learned == mark || entry.seq <= known_to;
                 // It may have passed ours over for such a state.
-                let missed = !newer && !self.knowledge.covers(record.version.dot);
-                let peer = self.sessions.get_mut(&session);
-                if (knew || missed) && peer.is_some_and(Peer::may_retell) {
+                let missed = !newer && !self.ledger.knowledge().covers(record.version.dot);
+                if (knew || missed) && self.peers.may_retell(session) {
                     entry.learned = 0;
-                    self.put(path, entry, true);
+                    self.ledger.put(path, entry, true);
                 }
                 Ok(())
             }
@@ -120,12 +111,12 @@ impl<I: Index> Engine<I> {
                 if let Some(content) = record.entry.content {
                     self.fetcher.add_holder(content, session);
                 }
-                self.put(path, entry, false);
+                self.ledger.put(path, entry, false);
                 Ok(())
             }
             Verdict::Deleted => {
-                if self.can_sign() && record.entry.kind != Kind::Tombstone {
-                    let us = self.cfg.replica;
+                if self.ledger.can_sign() && record.entry.kind != Kind::Tombstone {
+                    let us = self.ledger.replica();
                     let prev = record.entry.content;
                     let tombstone = Entry::tombstone(path, self.now.unix_ns, prev, us);
                     self.author(tombstone, &record.version.vector, IndexEntry::default());
@@ -143,13 +134,12 @@ impl<I: Index> Engine<I> {
                     // Somebody else wants it to be there: the held deletion is past.
                     entry.flags &= !flag::HELD_BACK;
                 }
-                let doubt = self.is_in_doubt(&path);
-                let superseded = self.open_want(Some(&entry))?;
+                let doubt = self.planner.is_in_doubt(&path);
+                let superseded = self.ledger.open_want(Some(&entry))?;
                 self.superseded(&path, superseded.as_ref())?;
                 self.drop_work(&path);
-                self.work.no_local.remove(&path);
-                self.work.contradicted.remove(&path);
-                self.stuck.remove(&path);
+                self.planner.forgive(&path);
+                self.notes.mended(&path);
                 if stands_already(&entry, &record) && !doubt {
                     self.no_doubt(&path)?;
                     entry.held = Some(record.raw().clone());
@@ -159,8 +149,8 @@ impl<I: Index> Engine<I> {
                     let holders = if holds { vec![tag] } else { Vec::new() };
                     entry.want = Some(want_for(&record, holders));
                 }
-                self.put(path, entry, true);
-                self.work.dirty = true;
+                self.ledger.put(path, entry, true);
+                self.planner.walk_again();
                 Ok(())
             }
         }
@@ -175,7 +165,7 @@ impl<I: Index> Engine<I> {
         let mut room = MAX_BITS;
         // Each once, however often it is asked.
         for content in contents.into_iter().collect::<BTreeSet<_>>() {
-            let whole = !self.index.with_content(&content, 1)?.is_empty();
+            let whole = !self.ledger.index().with_content(&content, 1)?.is_empty();
             let part = match whole || room == 0 {
                 true => None,
                 false => self.fetcher.handle_who_has(session, content),

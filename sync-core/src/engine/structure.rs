@@ -3,7 +3,7 @@
 
 use super::{
     Engine,
-    store::{WantSpec, live_dir},
+    ledger::{WantSpec, live_dir},
 };
 use crate::{
     disk::DiskKind,
@@ -20,15 +20,10 @@ impl<I: Index> Engine<I> {
         let Some(parent) = path.parent() else {
             return Ok(true);
         };
-        if self
-            .work
-            .active
-            .get(&parent)
-            .is_some_and(|a| a.record.entry.kind == Kind::Dir && a.action.is_some())
-        {
+        if self.planner.makes_dir(&parent) {
             return Ok(true);
         }
-        let entry = self.entry(&parent)?;
+        let entry = self.ledger.entry(&parent)?;
         let on_disk = entry
             .as_ref()
             .and_then(|e| e.stat)
@@ -37,14 +32,14 @@ impl<I: Index> Engine<I> {
             .as_ref()
             .is_some_and(|e| e.announced().is_some_and(|r| r.kind() != Some(Kind::Dir)));
         if on_disk && !going {
-            return Ok(!self.work.stale.contains(&parent));
+            return Ok(!self.planner.is_stale(&parent));
         }
         if entry.as_ref().is_some_and(|e| e.need() == Some(Need::Dir)) {
-            self.work.dirty = true;
+            self.planner.walk_again();
             return Ok(false);
         }
         // Its own record may still be on the way; only a second look brings it back to life.
-        if self.stuck.get(path).is_none_or(|s| s.tries < 2) {
+        if self.notes.tries(path) < 2 {
             self.stick(path, "waits for its directory".into());
             return Ok(false);
         }
@@ -54,7 +49,7 @@ impl<I: Index> Engine<I> {
 
     /// Makes `path` a directory again, over whatever it is recorded as.
     fn raise_dir(&mut self, path: &RelPath, entry: Option<IndexEntry>) -> IndexResult<()> {
-        if !self.can_sign() {
+        if !self.ledger.can_sign() {
             self.stick(
                 path,
                 "waits for its directory, which a read-write member must bring back".into(),
@@ -66,7 +61,7 @@ impl<I: Index> Engine<I> {
         let into = entry.unwrap_or_default();
         if let Some(stat) = into.stat.filter(|s| s.kind == DiskKind::Dir) {
             self.author(
-                live_dir(path.clone(), stat.mode & MODE_MASK, self.cfg.replica),
+                live_dir(path.clone(), stat.mode & MODE_MASK, self.ledger.replica()),
                 &past,
                 into,
             );
@@ -76,14 +71,14 @@ impl<I: Index> Engine<I> {
                 bytes: 0,
                 holders: Vec::new(),
             };
-            self.author_as(
-                live_dir(path.clone(), mode, self.cfg.replica),
+            self.author_wanted(
+                live_dir(path.clone(), mode, self.ledger.replica()),
                 &past,
                 into,
-                Some(spec),
+                spec,
             );
         }
-        self.work.dirty = true;
+        self.planner.walk_again();
         Ok(())
     }
 
@@ -97,7 +92,10 @@ impl<I: Index> Engine<I> {
         let mut after: Option<RelPath> = None;
         let mut waits = false;
         loop {
-            let page = self.index.entries_below(path, after.as_ref(), 256)?;
+            let page = self
+                .ledger
+                .index()
+                .entries_below(path, after.as_ref(), 256)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (_, below) in page {
@@ -112,7 +110,7 @@ impl<I: Index> Engine<I> {
             }
         }
         if waits {
-            self.work.dirty = true;
+            self.planner.walk_again();
         }
         Ok(waits)
     }
@@ -121,7 +119,7 @@ impl<I: Index> Engine<I> {
     /// they don't know of the directory, so whoever holds one keeps it as a conflict copy.
     pub(super) fn past_of_dir(&self, entry: Option<&IndexEntry>) -> IndexResult<(Vector, u32)> {
         let (mut past, mut mode) = (Vector::new(), 0o755);
-        let known = [self.open_held(entry)?, self.open_want(entry)?];
+        let known = [self.ledger.open_held(entry)?, self.ledger.open_want(entry)?];
         for record in known.into_iter().flatten() {
             match record.entry.kind {
                 Kind::File | Kind::Symlink => continue,

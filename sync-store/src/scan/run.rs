@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sync_core::{
     disk::{DiskKind, DiskStat, Found, ScanItem},
     index::{Index, IndexEntry},
-    observe::{Glance, glance},
+    observe::{Observation, observe},
     path::RelPath,
 };
 
@@ -357,7 +357,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         if stat.kind == DiskKind::Special {
             self.summary.special += 1;
         }
-        if glance(entry, Some(stat)) == Glance::Same && !refresh {
+        if observe(entry, Some(stat)) == Observation::Same && !refresh {
             return;
         }
         match stat.kind {

@@ -10,7 +10,7 @@ use crate::{
     engine::{Input, ScanWhat},
     index::Index,
     manifest::{ContentRoot, manifest_of},
-    observe::{Glance, glance},
+    observe::{Observation, observe},
     path::RelPath,
 };
 
@@ -33,9 +33,9 @@ impl Rig {
         for p in paths {
             let entry = index.entry(&p).unwrap();
             let node = self.disks[n].get(&p);
-            let found = match glance(entry.as_ref(), node.map(|f| &f.stat)) {
-                Glance::Same => continue,
-                Glance::Gone => {
+            let found = match observe(entry.as_ref(), node.map(|f| &f.stat)) {
+                Observation::Same => continue,
+                Observation::Gone => {
                     gone.push(ScanItem {
                         path: p,
                         found: Found::Absent,
@@ -44,7 +44,7 @@ impl Rig {
                     });
                     continue;
                 }
-                Glance::Look => {
+                Observation::Look => {
                     let node = node.unwrap();
                     match node.stat.kind {
                         DiskKind::Dir => Found::Dir { stat: node.stat },

@@ -109,7 +109,7 @@ impl Rig {
         self.links.insert((a.min(b), a.max(b)));
         for (me, other) in [(a, b), (b, a)] {
             let session = Self::session(a, b);
-            let level = if self.engines[other].can_sign() {
+            let level = if self.engines[other].ledger.can_sign() {
                 crate::secret::Level::ReadWrite
             } else {
                 crate::secret::Level::ReadOnly

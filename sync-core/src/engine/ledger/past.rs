@@ -5,10 +5,7 @@
 //! ours. If we can't have made it with the past that we have, the index is of no use any more: it is rebuilt
 //! under a new replica id, and what the lost run did meets it as edits made elsewhere.
 
-use super::{
-    Engine,
-    store::{LAST_SEQ, read_knowledge},
-};
+use super::{Ledger, read_knowledge, read_last_seq};
 use crate::{
     ids::ReplicaId,
     index::{Index, IndexEntry, IndexError, IndexResult},
@@ -23,23 +20,29 @@ use crate::{
 /// Those of the index.
 pub fn is_ahead<I: Index>(index: &I, us: ReplicaId, counters: u64, seqs: u64) -> IndexResult<bool> {
     let known = read_knowledge(index)?.counter(us);
-    let last = index.fact(LAST_SEQ)?.and_then(|v| v.try_into().ok());
-    Ok(known > counters || last.is_some_and(|last| u64::from_be_bytes(last) > seqs))
+    let last = read_last_seq(index)?;
+    Ok(known > counters || last.is_some_and(|last| last > seqs))
 }
 
-impl<I: Index> Engine<I> {
+impl<I: Index> Ledger<I> {
+    /// Whether a change of ours can't have this number: it is above all that we gave, or lies between those of
+    /// two runs. The first of a run is told before a change bears it.
+    pub(in crate::engine) fn never_gave(&self, seq: u64) -> bool {
+        (self.last_known + 1..self.first_seq).contains(&seq) || seq > self.seq
+    }
+
     /// A peer shows the newest record that it knows of ours.
-    pub(super) fn check_own(&mut self, raw: RawRecord) -> IndexResult<()> {
-        match Record::verify(&self.cfg.keys, raw, &mut self.verified) {
+    pub(in crate::engine) fn check_own(&mut self, raw: RawRecord) -> IndexResult<()> {
+        match self.verify(raw) {
             Ok(record) => self.check_past(&record),
             Err(_) => Ok(()),
         }
     }
 
     /// Looks whether a record bears our name although we can't have made it.
-    pub(super) fn check_past(&mut self, record: &Record) -> IndexResult<()> {
+    pub(in crate::engine) fn check_past(&mut self, record: &Record) -> IndexResult<()> {
         let dot = record.version.dot;
-        if dot.replica != self.cfg.replica {
+        if dot.replica != self.replica {
             return Ok(());
         }
         let entry = self.entry(record.path())?;
@@ -50,7 +53,7 @@ impl<I: Index> Engine<I> {
             ours.is_some_and(|ours| ours.version.dot != dot || ours.raw() == record.raw());
         // Between two runs lie numbers that neither gave.
         let given = self.knowledge.covers(dot)
-            && !(self.last_counter + 1..=self.cfg.counters.start).contains(&dot.counter);
+            && !(self.last_counter + 1..=self.first_counter).contains(&dot.counter);
         match possible && given {
             true => Ok(()),
             false => Err(IndexError::Restored),

@@ -1,8 +1,16 @@
-//! The engine's way to the index: reads that see what is not committed yet, signing in batches, commits.
+//! The ledger of records: what the index says of each path, what this node knows, and the numbers it gives.
+//!
+//! Owns the index, the changes of a step that aren't committed yet, the vector of all that is known, the counters
+//! of our own changes and the numbering that peers follow, and which of it is durable. Reads see what isn't
+//! committed yet; our own changes are signed in batches. It must never decide which record wins.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
-use super::{Engine, Output};
+mod past;
+
+pub use past::is_ahead;
+
+use super::Config;
 use crate::{
     conflict::is_copy,
     entry::{Entry, Kind},
@@ -12,17 +20,17 @@ use crate::{
     },
     keys::FolderKeys,
     path::RelPath,
-    record::{RawRecord, Record, sign},
+    record::{RawRecord, Record, RecordError, VerifiedRoots, sign},
     version::{Dot, MAX_REPLICAS, Vector, Version},
 };
 
 const NUMBERING: &[u8] = b"numbering";
 const KNOWLEDGE: &[u8] = b"knowledge";
-pub(super) const LAST_SEQ: &[u8] = b"last-seq";
+const LAST_SEQ: &[u8] = b"last-seq";
 
 /// Changes of this step, not committed yet.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+struct Pending {
     entries: BTreeMap<RelPath, Option<IndexEntry>>,
     facts: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     manifests: Vec<ManifestPut>,
@@ -32,7 +40,7 @@ pub(super) struct Pending {
 
 /// A change of our own that waits for its signature.
 #[derive(Debug)]
-pub(super) struct Local {
+struct Local {
     entry: Entry,
     version: Version,
     /// The index entry it goes into: as what is held, or as what is wanted.
@@ -48,18 +56,23 @@ pub(super) struct WantSpec {
     pub(super) holders: Vec<PeerTag>,
 }
 
-pub(super) fn read_numbering<I: Index>(index: &I) -> IndexResult<Option<Generation>> {
+fn read_numbering<I: Index>(index: &I) -> IndexResult<Option<Generation>> {
     Ok(index
         .fact(NUMBERING)?
         .and_then(|v| v.try_into().ok())
         .map(|b| Generation(u64::from_be_bytes(b))))
 }
 
-pub(super) fn read_knowledge<I: Index>(index: &I) -> IndexResult<Vector> {
+fn read_knowledge<I: Index>(index: &I) -> IndexResult<Vector> {
     let Some(bytes) = index.fact(KNOWLEDGE)? else {
         return Ok(Vector::new());
     };
     minicbor::decode(&bytes).map_err(|e| IndexError::Corrupt(format!("knowledge: {e}")))
+}
+
+fn read_last_seq<I: Index>(index: &I) -> IndexResult<Option<u64>> {
+    let last = index.fact(LAST_SEQ)?.and_then(|v| v.try_into().ok());
+    Ok(last.map(u64::from_be_bytes))
 }
 
 /// A record that was verified when it was stored.
@@ -67,7 +80,81 @@ pub(super) fn open_stored(keys: &FolderKeys, raw: &RawRecord) -> IndexResult<Rec
     Record::from_store(keys, raw.clone()).map_err(|e| IndexError::Corrupt(e.to_string()))
 }
 
-impl<I: Index> Engine<I> {
+/// Which changes are durable.
+#[derive(Debug, Default)]
+struct Flush {
+    /// Number of the flush under way, and the change number it reaches.
+    running: Option<(u64, u64)>,
+    /// Last flush asked for.
+    last: u64,
+    /// Change number up to which everything is durable.
+    durable: u64,
+    /// Something was committed since the last flush began.
+    dirty: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Ledger<I> {
+    keys: FolderKeys,
+    era: u32,
+    replica: ReplicaId,
+    index: I,
+    verified: VerifiedRoots,
+    pending: Pending,
+    locals: Vec<Local>,
+    knowledge: Vector,
+    numbering: Generation,
+    counter: u64,
+    seq: u64,
+    /// Ends of the numbers that may be used.
+    counters_end: u64,
+    seqs_end: u64,
+    /// Where those of this run begin.
+    first_counter: u64,
+    first_seq: u64,
+    reserve_asked: bool,
+    /// The last number that former runs gave, as far as the index remembers.
+    last_known: u64,
+    /// The last counter that former runs gave, likewise.
+    last_counter: u64,
+    flush: Flush,
+}
+
+impl<I: Index> Ledger<I> {
+    pub(super) fn new(cfg: &Config, index: I) -> IndexResult<Self> {
+        let knowledge = read_knowledge(&index)?;
+        // Numbers of this run begin above, whatever the index remembers.
+        let last_known = read_last_seq(&index)?.unwrap_or(0).min(cfg.seqs.start);
+        let mut ledger = Self {
+            keys: cfg.keys.clone(),
+            era: cfg.era,
+            replica: cfg.replica,
+            verified: VerifiedRoots::default(),
+            pending: Pending::default(),
+            locals: Vec::new(),
+            last_counter: knowledge.counter(cfg.replica),
+            knowledge,
+            numbering: read_numbering(&index)?.unwrap_or(cfg.numbering),
+            index,
+            counter: cfg.counters.start,
+            seq: cfg.seqs.start,
+            counters_end: cfg.counters.end,
+            seqs_end: cfg.seqs.end,
+            first_counter: cfg.counters.start,
+            first_seq: cfg.seqs.start,
+            reserve_asked: false,
+            last_known,
+            flush: Flush {
+                durable: last_known,
+                ..Flush::default()
+            },
+        };
+        let numbering = ledger.numbering.0.to_be_bytes().to_vec();
+        ledger.put_fact(NUMBERING.to_vec(), numbering);
+        Ok(ledger)
+    }
+
     /// The entry of `path`, as this step sees it.
     pub(super) fn entry(&mut self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
         if self.locals.len() >= 64 || self.locals.iter().any(|l| l.entry.path == *path) {
@@ -81,7 +168,7 @@ impl<I: Index> Engine<I> {
 
     /// The record in `raw`, which was verified when it was stored.
     pub(super) fn open(&self, raw: &RawRecord) -> IndexResult<Record> {
-        open_stored(&self.cfg.keys, raw)
+        open_stored(&self.keys, raw)
     }
 
     pub(super) fn open_held(&self, entry: Option<&IndexEntry>) -> IndexResult<Option<Record>> {
@@ -119,27 +206,18 @@ impl<I: Index> Engine<I> {
         self.pending.manifests.push(put);
     }
 
-    /// Makes a version of our own, of what the disk shows, on top of `past`. `into` is the index entry
-    /// that will hold it. Signed with others of the same step.
-    pub(super) fn author(&mut self, entry: Entry, past: &Vector, into: IndexEntry) {
-        self.author_as(entry, past, into, None);
-    }
-
-    /// The same; with `want`, the disk doesn't show it yet.
-    pub(super) fn author_as(
+    /// Makes a version of our own on top of `past`. `into` is the index entry that will hold it. Signed with
+    /// others of the same step. With `want`, the disk doesn't show it yet.
+    pub(super) fn author(
         &mut self,
         entry: Entry,
         past: &Vector,
         into: IndexEntry,
         want: Option<WantSpec>,
     ) {
-        if want.is_none() {
-            // Nothing else is wanted at this path any more.
-            self.drop_work(&entry.path);
-        }
         self.counter += 1;
         let dot = Dot {
-            replica: self.cfg.replica,
+            replica: self.replica,
             counter: self.counter,
         };
         self.knowledge.add(dot);
@@ -152,7 +230,7 @@ impl<I: Index> Engine<I> {
         });
     }
 
-    pub(super) fn sign_locals(&mut self) -> IndexResult<()> {
+    fn sign_locals(&mut self) -> IndexResult<()> {
         if self.locals.is_empty() {
             return Ok(());
         }
@@ -161,7 +239,7 @@ impl<I: Index> Engine<I> {
             .into_iter()
             .map(|l| ((l.entry, l.version), (l.into, l.want)))
             .unzip();
-        let records = sign(&self.cfg.keys, self.cfg.era, said)
+        let records = sign(&self.keys, self.era, said)
             .map_err(|e| IndexError::Unavailable(format!("records can't be signed: {e}")))?;
         for (record, (mut entry, want)) in records.into_iter().zip(into) {
             let raw = record.raw().clone();
@@ -244,7 +322,7 @@ impl<I: Index> Engine<I> {
     }
 
     pub(super) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<()> {
-        let us = self.cfg.replica;
+        let us = self.replica;
         if other.counter(us) > self.knowledge.counter(us) {
             // A writer knows of changes of ours that we never made. What else it knows must not be taken
             // for ours either: we are younger than we believe.
@@ -259,66 +337,91 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
-    /// Last change number that a former run made durable.
-    pub(super) fn last_seq_on_disk(&self) -> IndexResult<u64> {
-        let last = self
-            .index
-            .fact(LAST_SEQ)?
-            .and_then(|v| v.try_into().ok())
-            .map_or(0, u64::from_be_bytes);
-        // Numbers of this run begin above, whatever the index remembers.
-        Ok(last.min(self.cfg.seqs.start))
-    }
-
-    pub(super) fn write_numbering(&mut self) {
-        let bytes = self.numbering.0.to_be_bytes().to_vec();
-        self.put_fact(NUMBERING.to_vec(), bytes);
-    }
-
-    pub(super) fn start_flush(&mut self) {
-        if self.flush.dirty && self.flush.running.is_none() {
-            self.flush.dirty = false;
-            self.flush.last += 1;
-            self.flush.running = Some((self.flush.last, self.seq));
-            self.out.push_back(Output::Flush {
-                flush: self.flush.last,
-            });
+    /// Begins a flush, if there is something to flush and none under way.
+    pub(super) fn start_flush(&mut self) -> Option<u64> {
+        if !self.flush.dirty || self.flush.running.is_some() {
+            return None;
         }
+        self.flush.dirty = false;
+        self.flush.last += 1;
+        self.flush.running = Some((self.flush.last, self.seq));
+        Some(self.flush.last)
     }
 
-    pub(super) fn flushed(&mut self, flush: u64, error: Option<String>) {
-        let Some((running, seq)) = self.flush.running else {
-            return;
+    /// A flush has ended well: what it covered is durable. Whether it was the one under way.
+    pub(super) fn flushed(&mut self, flush: u64, well: bool) -> bool {
+        let Some((_, seq)) = self.flush.running.take_if(|(f, _)| *f == flush) else {
+            return false;
         };
-        if running != flush {
-            return;
+        if well {
+            self.flush.durable = seq;
         }
-        self.flush.running = None;
-        match error {
-            None => self.flush.durable = seq,
-            Some(reason) => {
-                self.failed = Some(reason.clone());
-                self.out
-                    .push_back(Output::IndexFailed(IndexError::Unavailable(reason)));
-            }
-        }
+        true
     }
 
-    /// Asks for more numbers long before they run out. One run would have to make sixteen million
-    /// changes within the time of one fsync to come to the end.
-    pub(super) fn reserve(&mut self) {
+    /// Asks for more numbers long before they run out: up to which counter and change number. One run would
+    /// have to make sixteen million changes within the time of one fsync to come to the end.
+    pub(super) fn reserve(&mut self) -> Option<(u64, u64)> {
         const LOW: u64 = 1 << 20;
         const STEP: u64 = 1 << 24;
-        let Range { end: counters, .. } = self.cfg.counters;
-        let Range { end: seqs, .. } = self.cfg.seqs;
+        let (counters, seqs) = (self.counters_end, self.seqs_end);
         let low = self.counter + LOW > counters || self.seq + LOW > seqs;
-        if low && !self.reserve_asked {
-            self.reserve_asked = true;
-            self.out.push_back(Output::Reserve {
-                counters: counters + STEP,
-                seqs: seqs + STEP,
-            });
+        if !low || self.reserve_asked {
+            return None;
         }
+        self.reserve_asked = true;
+        Some((counters + STEP, seqs + STEP))
+    }
+
+    /// The numbers up to these may be used.
+    pub(super) fn reserved(&mut self, counters: u64, seqs: u64) {
+        self.counters_end = counters;
+        self.seqs_end = seqs;
+        self.reserve_asked = false;
+    }
+
+    /// Checks a record from outside.
+    pub(super) fn verify(&mut self, raw: RawRecord) -> Result<Record, RecordError> {
+        Record::verify(&self.keys, raw, &mut self.verified)
+    }
+
+    /// The index, for reading what is committed.
+    pub(super) fn index(&self) -> &I {
+        &self.index
+    }
+
+    pub(super) fn knowledge(&self) -> &Vector {
+        &self.knowledge
+    }
+
+    /// Who signs our changes.
+    pub(super) fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// The name of our numbering of changes.
+    pub(super) fn numbering(&self) -> Generation {
+        self.numbering
+    }
+
+    /// Change number up to which everything is durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.flush.durable
+    }
+
+    /// Whether every change that has a number is durable.
+    pub(super) fn all_durable(&self) -> bool {
+        self.flush.durable == self.seq
+    }
+
+    /// The same, and no other change waits either.
+    pub(super) fn is_settled(&self) -> bool {
+        self.all_durable() && !self.flush.dirty && self.flush.running.is_none()
+    }
+
+    /// Whether changes made here are published.
+    pub(super) fn can_sign(&self) -> bool {
+        self.keys.level().can_write()
     }
 }
 
