@@ -56,6 +56,7 @@ class Keys:
     lan: bytes
     probe: bytes
     rendezvous_key: bytes
+    candidates: bytes
     name: bytes
     meta: bytes
     meta_nonce: bytes
@@ -69,6 +70,15 @@ class Keys:
     def static(self, device: bytes) -> bytes:
         """The X25519 private key of a device in this folder."""
         return hkdf(b"syncd/1 device", device, b"syncd/1 noise-static" + self.folder_id, 32)
+
+    def device_signer(self, device: bytes) -> Ed25519PrivateKey:
+        """What a device signs with in this folder."""
+        seed = hkdf(b"syncd/1 device", device, b"syncd/1 device-sign" + self.folder_id, 32)
+        return Ed25519PrivateKey.from_private_bytes(seed)
+
+    def static_public(self, device: bytes) -> bytes:
+        """The X25519 key by which peers know a device."""
+        return raw_public(X25519PrivateKey.from_private_bytes(self.static(device)))
 
     def path_id(self, path: bytes) -> bytes:
         """The name of a path for those who must not read it."""
@@ -148,6 +158,7 @@ def derive(secret: Secret) -> Keys:
         lan=net("lan"),
         probe=net("probe"),
         rendezvous_key=net("rendezvous-key"),
+        candidates=hkdf(b"syncd/1 net", net_secret + verifying, b"syncd/2 candidates", 32),
         name=content("name"),
         meta=content("meta"),
         meta_nonce=content("meta-nonce"),

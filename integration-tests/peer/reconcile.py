@@ -60,6 +60,13 @@ def reconcile(current: Record | None, remote: Record, knowledge: Vector) -> str:
     return TAKE if rank(remote) > rank(current) else IGNORE
 
 
+def is_sibling(shown: Record | None, found: Entry, record: Record) -> bool:
+    """Whether what stands on disk is a version of its own that `record` doesn't build on."""
+    described = shown is not None and same_content(shown.entry, found)
+    before = described and shown is not None and covers(record.vector, shown.dot)
+    return not (before or same_content(found, record.entry) or replaces(record.entry, found))
+
+
 def base32(data: bytes) -> str:
     """Base32 of RFC 4648, unpadded."""
     return base64.b32encode(data).decode().rstrip("=")

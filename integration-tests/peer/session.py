@@ -65,10 +65,10 @@ class Session:
         send, receive = shake.split()
         self._out, self._in = frames.Direction(send), frames.Direction(receive)
         role, other = (keys.INITIATOR, keys.RESPONDER)[:: 1 if initiator else -1]
-        self._send(frames.PROOF, folder.level_proof(shake.hash, role))
+        self.send_frame(frames.PROOF, folder.level_proof(shake.hash, role))
         # A device's name is for members alone, so the greeting waits for the other's proof.
         self.level = folder.check_level_proof(shake.hash, other, self._expect(frames.PROOF))
-        self._send(frames.HELLO, greeting.encode())
+        self.send_frame(frames.HELLO, greeting.encode())
         self.hello = hello.decode(self._expect(frames.HELLO))
         self.version = min(greeting.highest, self.hello.highest)
         if self.version < max(greeting.lowest, self.hello.lowest):
@@ -81,21 +81,25 @@ class Session:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(sock, folder, device, greeting)
 
+    def send_frame(self, kind: int, plain: bytes) -> None:
+        """Sends a frame of any kind, also one that no honest peer would send."""
+        self._sock.sendall(self._out.seal(kind, plain))
+
     def send_control(self, message: bytes) -> None:
         """Sends a control message, in parts if it is long."""
         if len(message) > MAX_CONTROL:
             raise ValueError("a control message is too long")
         for part, last in pieces(message):
-            self._send(frames.CONTROL, bytes([last]) + part)
+            self.send_frame(frames.CONTROL, bytes([last]) + part)
 
     def send_bulk(self, request: int, data: bytes) -> None:
         """Sends the whole answer to a request."""
         for part, last in pieces(data):
-            self._send(frames.BULK, request.to_bytes(4, "big") + bytes([last]) + part)
+            self.send_frame(frames.BULK, request.to_bytes(4, "big") + bytes([last]) + part)
 
     def goodbye(self, code: int = 0) -> None:
         """Ends the session in good order."""
-        self._send(frames.GOODBYE, code.to_bytes(2, "big"))
+        self.send_frame(frames.GOODBYE, code.to_bytes(2, "big"))
         self._sock.close()
 
     def receive(self) -> Event:
@@ -103,7 +107,7 @@ class Session:
         while True:
             kind, plain = self._in.open(self._read)
             if kind == frames.PING:
-                self._send(frames.PONG, plain)
+                self.send_frame(frames.PONG, plain)
             elif kind == frames.CONTROL:
                 if plain[0] & ~frames.LAST or len(self._parts) + len(plain) - 1 > MAX_CONTROL:
                     raise ValueError("a malformed control frame")
@@ -125,9 +129,6 @@ class Session:
         if found != kind:
             raise ValueError(f"a frame of kind {found} where {kind} is due")
         return plain
-
-    def _send(self, kind: int, plain: bytes) -> None:
-        self._sock.sendall(self._out.seal(kind, plain))
 
     def _read(self, count: int) -> bytes:
         while len(self._buffer) < count:

@@ -23,12 +23,17 @@ RESERVED = b".sync"
 
 @dataclass
 class Item:
-    """What is known of one path: the record that stands, its number here, and whether the disk shows it."""
+    """What is known of one path: the record that stands, its number here, and the one that the disk shows."""
 
     record: Record
     seq: int
-    held: bool
+    shown: Record | None
     learned_from: bytes = b""
+
+    @property
+    def held(self) -> bool:
+        """Whether the disk shows the record that stands."""
+        return self.shown is not None and self.shown.dot == self.record.dot
 
 
 def random_number() -> int:
@@ -73,7 +78,9 @@ class Folder:
         verdict = reconcile.reconcile(current.record if current else None, record, self.knowledge)
         if verdict == reconcile.TAKE:
             self.seq += 1
-            self.items[path] = Item(record, self.seq, self._shows(record.entry), source)
+            before = current.shown if current else None
+            shown = record if self._shows(record.entry) else before
+            self.items[path] = Item(record, self.seq, shown, source)
 
     def merge_knowledge(self, vector: Vector) -> None:
         """Takes in what a writer knows, after all of its records."""
@@ -100,9 +107,10 @@ class Folder:
         return any(i.held and i.record.entry.content == root for i in self.items.values())
 
     def place(self, item: Item, data: bytes = b"") -> None:
-        """Makes the disk show a record."""
+        """Makes the disk show a record; what it would overwrite unasked becomes a conflict copy."""
         entry = item.record.entry
         full = self.full(entry.path)
+        self._keep_sibling(item)
         if entry.kind == DELETION:
             if os.path.isdir(full) and not os.path.islink(full):
                 os.rmdir(full)
@@ -119,7 +127,7 @@ class Folder:
             os.makedirs(os.path.dirname(full), exist_ok=True)
             self._write(full, data, entry.mode, entry.mtime_ns)
             self.describe(entry.path)
-        item.held = True
+        item.shown = item.record
 
     def scan(self) -> int:
         """Signs what was made, changed or removed here; how many paths that were."""
@@ -157,7 +165,10 @@ class Folder:
 
     def save(self) -> None:
         """Makes durable what is known, so that it may be told."""
-        items = [[list(i.record.raw), i.seq, i.held, i.learned_from] for i in self.items.values()]
+        items = [
+            [list(i.record.raw), i.seq, list(i.shown.raw) if i.shown else None, i.learned_from]
+            for i in self.items.values()
+        ]
         head = [self.device, self.replica, self.generation, self.counter, self.seq]
         self._write(self._state, cbor2.dumps([head, records.flat(self.knowledge), items]), 0o600, None)
 
@@ -166,11 +177,29 @@ class Folder:
             head, knowledge, items = cbor2.loads(file.read())
         self.device, self.replica, self.generation, self.counter, self.seq = head
         self.knowledge = records.parse_vector(knowledge)
-        for (signed, proof), seq, held, source in items:
-            record = records.verify(self.keys, (signed, proof))
-            self.items[record.entry.path] = Item(record, seq, held, source)
-            if held and record.entry.kind == FILE and os.path.isfile(self.full(record.entry.path)):
-                self.describe(record.entry.path)
+        for raw, seq, shown_raw, source in items:
+            record = records.verify(self.keys, tuple(raw))
+            shown = records.verify(self.keys, tuple(shown_raw)) if shown_raw else None
+            path = record.entry.path
+            self.items[path] = Item(record, seq, shown, source)
+            if shown and shown.entry.kind == FILE and os.path.isfile(self.full(path)):
+                self.describe(path)
+
+    def _keep_sibling(self, item: Item) -> None:
+        """Puts a file beside itself that the record to be placed doesn't build on."""
+        path = item.record.entry.path
+        found = self._entry(path)
+        root = found.content if found else None
+        if found is None or root is None or not reconcile.is_sibling(item.shown, found, item.record):
+            return
+        if item.shown and reconcile.same_content(item.shown.entry, found):
+            found = replace(found, author=item.shown.entry.author, mtime_ns=item.shown.entry.mtime_ns)
+        copy = reconcile.copy_path(path, found.author, found.mtime_ns, root[0])
+        os.rename(self.full(path), self.full(copy))
+        self.describe(copy)
+        if self.keys.level == READ_WRITE:
+            self._author([replace(found, path=copy, prev=None)])
+            self.save()
 
     def _author(self, entries: list[Entry]) -> None:
         batch = []
@@ -181,7 +210,7 @@ class Folder:
             batch.append((entry, dot, {**past, self.replica: self.counter}))
         for record in records.sign(self.keys, 0, batch):
             self.seq += 1
-            self.items[record.entry.path] = Item(record, self.seq, True)
+            self.items[record.entry.path] = Item(record, self.seq, record)
             self.knowledge[self.replica] = record.dot[1]
 
     def _is_news(self, entry: Entry) -> bool:

@@ -2,28 +2,32 @@
 
 #![allow(clippy::unwrap_used)] // A test that can't go on says so.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path, time::Duration};
 
 use bytes::BytesMut;
 use sync_core::{
     chunk::{ChunkParams, Chunker, ContentHash},
     conflict::copy_path,
-    ids::ReplicaId,
-    keys::{FolderKeys, Role},
+    ids::{PeerKey, ReplicaId},
+    invitation::Invitation,
+    keys::{DeviceSigner, FolderKeys, Role},
     manifest::{manifest_of, manifest_with},
+    net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
+    rotation::{HandOver, Identity, Link, NewSecret},
     secret::Secret,
+    version::Dot,
 };
 use sync_discovery::lan::wire::{announce_tag, answer_tag};
 use sync_net::{
     Entropy, Member,
-    handshake::{Initiator, Responder},
+    handshake::{self, Initiator, Responder},
     record::{RekeyLimits, Sealer},
 };
 
 /// The vectors of all pages.
 fn documented() -> BTreeMap<String, String> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let docs = path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut pages = vec![docs.join("PROTOCOL.md")];
     let more = std::fs::read_dir(docs.join("protocol")).unwrap();
     pages.extend(more.map(|page| page.unwrap().path()));
@@ -64,7 +68,7 @@ fn noise() -> Vec<u8> {
 }
 
 /// The handshake of the page: its messages, its hash, and the initiator's keys.
-fn handshake() -> Vec<(&'static str, String)> {
+fn transcript() -> Vec<(&'static str, String)> {
     let keys = FolderKeys::derive(&Secret::generate([42; 21]));
     let [a, b] = [10, 20].map(|device| Member::new(keys.clone(), &[device; 32]));
     let (initiator, first) = Initiator::start(&a, Entropy::new([100; 32])).unwrap();
@@ -105,6 +109,134 @@ fn lengths(chunker: &Chunker, data: &[u8]) -> String {
         rest = &rest[length..];
     }
     lengths.join(" ")
+}
+
+/// The messages about peers of the page.
+fn net_messages() -> Vec<(&'static str, String)> {
+    let at = |text: &str| text.parse().unwrap();
+    let reach = |addresses: &[&str], through| Reach {
+        key: PeerKey([7; 32]),
+        addresses: addresses.iter().map(|a| at(a)).collect(),
+        through,
+    };
+    let pex = Pex {
+        added: vec![
+            reach(&["192.0.2.1:29170", "[2001:db8::1]:29170"], None),
+            reach(&[], Some([9; 16])),
+        ],
+        dropped: vec![PeerKey([8; 32])],
+    };
+    let answer = |candidates| NetMessage::PunchAnswer {
+        attempt: [3; 16],
+        candidates,
+    };
+    let messages = [
+        ("net.pex", NetMessage::Pex(pex)),
+        (
+            "net.punch-ask",
+            NetMessage::PunchAsk {
+                attempt: [1; 16],
+                handle: [9; 16],
+                candidates: vec![2; 160],
+            },
+        ),
+        (
+            "net.punch-offer",
+            NetMessage::PunchOffer {
+                attempt: [3; 16],
+                candidates: vec![2; 160],
+            },
+        ),
+        ("net.punch-answer", answer(Some(vec![4; 160]))),
+        ("net.punch-refused", answer(None)),
+        (
+            "net.observed",
+            NetMessage::Observed(at("203.0.113.9:40000")),
+        ),
+    ];
+    let messages = messages.map(|(name, message)| (name, hex(&message.encode())));
+    let candidates = Candidates {
+        key: PeerKey([7; 32]),
+        issued: 1_795_334_400,
+        attempt: 3,
+        paths: vec![
+            Path {
+                kind: PathKind::Local,
+                address: at("[fd00::1]:29170"),
+            },
+            Path {
+                kind: PathKind::Reflexive,
+                address: at("203.0.113.9:40000"),
+            },
+        ],
+        relays: vec![Relay {
+            address: at("192.0.2.5:443"),
+            token: [6; 32],
+        }],
+    };
+    let keys = FolderKeys::derive(&Secret::generate(std::array::from_fn(|i| i as u8)));
+    let sealed = ("candidates.sealed", hex(&candidates.seal(&keys, [1; 16])));
+    let key = ("keys.candidates", hex(keys.candidates_key()));
+    messages.into_iter().chain([key, sealed]).collect()
+}
+
+/// A rotation from the first secret of the page to the second one.
+fn rotation() -> Vec<(&'static str, String)> {
+    let old = FolderKeys::derive(&Secret::generate(std::array::from_fn(|i| i as u8)));
+    let secret = Secret::generate([42; 21]);
+    let new = FolderKeys::derive(&secret);
+    let static_key = |keys: &FolderKeys, device: [u8; 32]| {
+        PeerKey(handshake::public_key(&keys.static_key(&device)))
+    };
+    let signer = old.device_signer(&[10; 32]);
+    let identity = Identity {
+        folder: new.folder_id(),
+        sign: new.device_signer(&[10; 32]).public(),
+        key: static_key(&new, [10; 32]),
+    };
+    let link = Link::new(
+        old.folder_id(),
+        &signer,
+        static_key(&old, [10; 32]),
+        &identity,
+    );
+    let dot = |(replica, counter)| Dot {
+        replica: ReplicaId(replica),
+        counter,
+    };
+    let hand_over = HandOver {
+        era: 2,
+        secret: NewSecret(Secret::ReadOnly(secret.to_read_only())),
+        chunk_seed: 7_u64.into(),
+        data_keys: vec![(0, [8_u8; 32].into()), (1, [9_u8; 32].into())],
+        knowledge: [(3, 9), (5, 70_000)].into_iter().map(dot).collect(),
+        rotator: signer.public(),
+        started: 1_795_334_400,
+    };
+    let sealed = hand_over.seal(&old, &signer, static_key(&old, [20; 32]), [100; 32]);
+    vec![
+        ("keys.device-sign", hex(&signer.public())),
+        ("net.link", hex(&NetMessage::Link(link).encode())),
+        ("hand-over.sealed", hex(&sealed.unwrap())),
+    ]
+}
+
+/// The invitation of the page.
+fn invitation() -> Vec<(&'static str, String)> {
+    let signer = DeviceSigner::from_seed(&[3; 32]);
+    let invitation = Invitation::new(std::array::from_fn(|i| i as u8), &signer.public());
+    let keys = invitation.keys();
+    let proof = Invitation::prove(&signer, Role::Responder, &[0x5a; 32]);
+    vec![
+        ("invitation.text", invitation.reveal().to_string()),
+        ("invitation.psk", hex(&keys.psk[..])),
+        ("invitation.rendezvous-key", hex(&keys.rendezvous[..])),
+        (
+            "invitation.joiner-static",
+            hex(&invitation.joiner_key(&[20; 32])[..]),
+        ),
+        ("invitation.proof", hex(&proof)),
+    ]
 }
 
 #[test]
@@ -187,8 +319,11 @@ fn the_page_says_what_the_code_does() {
             .display(),
         ),
     ];
-    computed.extend(handshake());
+    computed.extend(transcript());
     computed.extend(frames());
+    computed.extend(net_messages());
+    computed.extend(rotation());
+    computed.extend(invitation());
     let documented = documented();
     for (name, value) in &computed {
         assert_eq!(documented.get(*name), Some(value), "{name}");

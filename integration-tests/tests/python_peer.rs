@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
+    time::{Duration, SystemTime},
 };
 
 use integration_tests::{
@@ -174,6 +175,53 @@ fn it_syncs_with_the_daemon_both_ways() {
     assert!(!there.contains_key(Path::new("dir 1/fil\u{e9} 1")));
     let errors = machine.json(&["errors"]).unwrap();
     assert_eq!(errors.as_array().map(Vec::len), Some(0), "{errors}");
+}
+
+#[test]
+fn two_edits_of_one_file_are_both_kept_whoever_wins() {
+    let Some(python) = python() else { return };
+    let mut machine = Machine::new(&programs!()).unwrap();
+    machine.start(None, &[]).unwrap();
+    for name in ["one", "two"] {
+        fs::write(machine.folder().join(name), b"both know this").unwrap();
+    }
+    rescan(&machine);
+    let (address, secret) = (machine.address().unwrap(), machine.secret(&[]).unwrap());
+    let peer = tempfile::tempdir().unwrap();
+    join(python, address, &secret, peer.path());
+    // The later one keeps the name: once the daemon's, once the peer's.
+    let edit = |dir: &Path, name: &str, text: &str, secs: u64| {
+        fs::write(dir.join(name), text).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(dir.join(name))
+            .unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        file.set_modified(time).unwrap();
+    };
+    edit(&machine.folder(), "one", "the daemon's one", 1_700_000_002);
+    edit(&machine.folder(), "two", "the daemon's two", 1_700_000_001);
+    edit(peer.path(), "one", "the peer's one", 1_700_000_001);
+    edit(peer.path(), "two", "the peer's two", 1_700_000_002);
+    rescan(&machine);
+    join(python, address, &secret, peer.path());
+    assert_same(&machine.folder(), peer.path());
+    let all = tree(peer.path()).unwrap();
+    assert_eq!(all.len(), 4, "{all:?}");
+    for (name, stays, goes) in [
+        ("one", "the daemon's one", "the peer's one"),
+        ("two", "the peer's two", "the daemon's two"),
+    ] {
+        let read = |path: &Path| fs::read_to_string(peer.path().join(path)).unwrap();
+        assert_eq!(read(Path::new(name)), stays);
+        let copy = format!("{name} (conflict ");
+        let copy = all
+            .keys()
+            .find(|path| path.to_string_lossy().starts_with(&copy))
+            .unwrap();
+        assert_eq!(read(copy), goes);
+        assert!(copy.to_string_lossy().contains("2023-11-14 22-13-21"));
+    }
 }
 
 #[test]

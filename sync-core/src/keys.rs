@@ -24,6 +24,8 @@
 //! the parts of two others.
 
 pub(crate) mod derive;
+mod device;
+pub(crate) mod once;
 mod proof;
 mod read;
 #[cfg(test)]
@@ -36,6 +38,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+pub use device::{DeviceSigner, verify_device};
 pub use proof::{LevelProof, Role};
 pub use read::{OpenError, ReadKeys, SEAL_OVERHEAD};
 
@@ -93,6 +96,7 @@ struct Keys {
     lan: Zeroizing<[u8; 32]>,
     probe: Zeroizing<[u8; 32]>,
     rendezvous: Zeroizing<[u8; 32]>,
+    candidates: Zeroizing<[u8; 32]>,
 }
 
 impl FolderKeys {
@@ -116,6 +120,7 @@ impl FolderKeys {
             lan: net.key(b"syncd/1 lan", b""),
             probe: net.key(b"syncd/1 probe", b""),
             rendezvous: net.key(b"syncd/1 rendezvous-key", b""),
+            candidates: net.key(b"syncd/2 candidates", b""),
         }))
     }
 
@@ -154,6 +159,12 @@ impl FolderKeys {
     #[must_use]
     pub fn probe_key(&self) -> &[u8; 32] {
         &self.0.probe
+    }
+
+    /// The key by which members seal the ways to themselves for each other.
+    #[must_use]
+    pub fn candidates_key(&self) -> &[u8; 32] {
+        &self.0.candidates
     }
 
     /// Under which id members meet on a day, counted in UTC days since 1970.

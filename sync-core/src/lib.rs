@@ -14,6 +14,7 @@
 //! | [`disk`] | what the core and the disk say to each other |
 //! | [`fetch`] | which peer is asked for what |
 //! | [`message`] | what peers say to each other |
+//! | [`net_message`], [`rotation`], [`invitation`] | formats around peers and secrets, ahead of what will use them |
 //! | [`reconcile`], [`fetch`], [`engine`] | what a record means, what is fetched from whom, and the folder as a whole |
 //! | [`control`] | what the daemon and its clients say to each other |
 
@@ -28,13 +29,16 @@ pub mod entry;
 pub mod fetch;
 pub mod ids;
 pub mod index;
+pub mod invitation;
 pub mod keys;
 pub mod manifest;
 pub mod message;
+pub mod net_message;
 pub mod observe;
 pub mod path;
 pub mod reconcile;
 pub mod record;
+pub mod rotation;
 pub mod secret;
 pub mod time;
 pub mod version;

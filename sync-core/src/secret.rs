@@ -31,7 +31,7 @@ mod error;
 mod hide;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use core::fmt;
 
@@ -222,6 +222,29 @@ impl Secret {
         match self {
             Self::ReadWrite(secret) => secret.to_read_only(),
             Self::ReadOnly(secret) => secret.clone(),
+        }
+    }
+
+    /// The bytes of the secret, as its text holds them: what a sealed hand-over carries.
+    pub(crate) fn content(&self) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::ReadWrite(secret) => Zeroizing::new(secret.bytes.to_vec()),
+            Self::ReadOnly(secret) => {
+                Zeroizing::new([&secret.read[..], secret.verifying_key.as_bytes()].concat())
+            }
+        }
+    }
+
+    /// Reads such bytes; `None` if they aren't a secret of this level, or of none that this version knows.
+    pub(crate) fn from_content(level: Level, bytes: &[u8]) -> Option<Self> {
+        match level {
+            Level::ReadWrite => Some(Self::generate(bytes.try_into().ok()?)),
+            Level::ReadOnly => {
+                let (read, key) = bytes.split_first_chunk::<SECRET_BYTES>()?;
+                let secret = ReadOnlySecret::from_parts(*read, key.try_into().ok()?);
+                secret.ok().map(Self::ReadOnly)
+            }
+            Level::Encrypted => None,
         }
     }
 

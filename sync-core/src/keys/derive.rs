@@ -24,10 +24,11 @@ const SALT_CONTENT: &[u8] = b"syncd/1 content";
 const SALT_DEVICE: &[u8] = b"syncd/1 device";
 
 /// One level of the hierarchy, from which keys are taken by their labels.
-pub(super) struct Step(Hkdf<Sha256>);
+pub(crate) struct Step(Hkdf<Sha256>);
 
 impl Step {
-    fn new(salt: &[u8], input: &[u8]) -> Self {
+    /// The keys that come from `input` under the salt of its level.
+    pub(crate) fn new(salt: &[u8], input: &[u8]) -> Self {
         Self(Hkdf::new(Some(salt), input))
     }
 
@@ -42,12 +43,12 @@ impl Step {
     }
 
     /// The level of the keys of one device.
-    pub(super) fn device(device_secret: &[u8; 32]) -> Self {
+    pub(crate) fn device(device_secret: &[u8; 32]) -> Self {
         Self::new(SALT_DEVICE, device_secret)
     }
 
     /// The key of a label, bound to a context that may be empty.
-    pub(super) fn key<const N: usize>(&self, label: &[u8], context: &[u8]) -> Zeroizing<[u8; N]> {
+    pub(crate) fn key<const N: usize>(&self, label: &[u8], context: &[u8]) -> Zeroizing<[u8; N]> {
         let mut key = Zeroizing::new([0; N]);
         self.0
             .expand_multi_info(&[label, context], &mut key[..])

@@ -45,7 +45,7 @@ impl Role {
         }
     }
 
-    const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Initiator => 1,
             Self::Responder => 2,
