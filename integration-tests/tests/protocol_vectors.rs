@@ -21,8 +21,8 @@ use sync_core::{
 use sync_discovery::lan::wire::{announce_tag, answer_tag};
 use sync_net::{
     Entropy, Member,
+    frame::{RekeyLimits, Sealer},
     handshake::{self, Initiator, Responder},
-    record::{RekeyLimits, Sealer},
 };
 
 /// The vectors of all pages.
@@ -88,7 +88,7 @@ fn transcript() -> Vec<(&'static str, String)> {
 fn frames() -> Vec<(&'static str, String)> {
     let key: [u8; 32] = std::array::from_fn(|i| i as u8);
     let limits = RekeyLimits {
-        records: 1,
+        frames: 1,
         ..RekeyLimits::default()
     };
     let (mut sealer, mut out) = (

@@ -7,7 +7,7 @@ mod support;
 
 use bytes::Bytes;
 use sync_net::session::Goodbye;
-use sync_net::tcp::{EVENT_QUEUE, drive};
+use sync_net::stream::{EVENT_QUEUE, drive};
 use tokio::sync::mpsc;
 
 #[tokio::main]

@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sync_net::Event;
-use sync_net::tcp::{EVENT_QUEUE, connect, drive, tune};
+use sync_net::stream::{EVENT_QUEUE, drive};
+use sync_net::tcp::{connect, tune};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

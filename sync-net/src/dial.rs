@@ -6,16 +6,7 @@
 //! holds because only one side, the one with the lower static key, ever closes
 //! a living connection; the other keeps both until it is told.
 
-/// How good a path is; a higher one is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PathClass {
-    /// Through a third machine.
-    Relay,
-    /// Directly, across the internet.
-    Direct,
-    /// Within the local network, or on this machine.
-    Lan,
-}
+use crate::paths::PathClass;
 
 /// What counts about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,9 +76,9 @@ impl fmt::Debug for Entropy {
 
 /// What a finished handshake yields.
 pub struct Secrets {
-    /// Key of the records that we send.
+    /// Key of the frames that we send.
     pub send: Zeroizing<[u8; 32]>,
-    /// Key of the records that we receive.
+    /// Key of the frames that we receive.
     pub receive: Zeroizing<[u8; 32]>,
     /// The hash over the whole handshake: unique, and equal on both sides.
     pub hash: [u8; 32],

@@ -2,14 +2,19 @@
 #![doc = include_str!("../README.md")]
 
 pub mod dial;
+pub mod frame;
 pub mod gate;
 pub mod handshake;
 pub mod membership;
-pub mod record;
+pub mod paths;
 pub mod session;
 
 #[cfg(feature = "actor")]
 pub mod actor;
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(feature = "stream")]
+pub mod stream;
 #[cfg(feature = "tcp")]
 pub mod tcp;
 

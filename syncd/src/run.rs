@@ -14,7 +14,7 @@ use sync_core::{
     keys::FolderKeys,
     secret::Secret,
 };
-use sync_net::tcp::{BindError, Clock};
+use sync_net::{stream::Clock, tcp::BindError};
 use sync_store::identity::{DeviceIdentity, IdentityError};
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;

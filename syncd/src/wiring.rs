@@ -54,7 +54,7 @@ use sync_discovery::{
     actor::{KnownHostsActor, LanActor, LanStatusQuery},
     known_hosts::HostPort,
 };
-use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, tcp::Clock};
+use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, stream::Clock};
 use tokio::runtime::Handle;
 use x25519_dalek::{PublicKey, StaticSecret};
 

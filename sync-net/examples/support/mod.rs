@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sync_core::keys::FolderKeys;
 use sync_core::secret::Secret;
-use sync_net::dial::PathClass;
 use sync_net::session::Established;
-use sync_net::tcp::{Bind, Clock, Connected, accept_session, bind, dial, establish, tune};
+use sync_net::stream::{Clock, Connected, accept_session, establish};
+use sync_net::tcp::{Bind, bind, dial, route_to, tune};
 use sync_net::{Config, Gate, Hello, Member, SharedFolder};
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -28,8 +28,7 @@ pub(crate) async fn pair() -> Result<(Connected, Connected), Failure> {
         tune(&stream);
         let hello = Hello::new("the one that listens", 2, addr.port());
         let session = accept_session(&gate, hello, Config::default(), clock)?;
-        let path = PathClass::Lan;
-        Ok::<_, Failure>(establish(session, Box::new(stream), Some(remote), path, clock).await?)
+        Ok::<_, Failure>(establish(session, Box::new(stream), route_to(remote), clock).await?)
     };
     let dialling = async {
         let hello = Hello::new("the one that dials", 1, 0);

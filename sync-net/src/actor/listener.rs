@@ -12,9 +12,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::gate::Gate;
 use crate::session::{Config, Hello};
-use crate::tcp::{
-    Clock, HandshakeLimits, HandshakeSlots, Slot, accept_session, establish_watched, path_to, tune,
+use crate::stream::{
+    Clock, HandshakeLimits, HandshakeSlots, Slot, accept_session, establish_watched,
 };
+use crate::tcp::{route_to, tune};
 
 use super::{NewSession, OnStop, Stop};
 
@@ -171,10 +172,9 @@ async fn shake(
     let Ok(session) = accept_session(&gate, hello, session, clock) else {
         return;
     };
-    let path = path_to(remote.ip());
     let watch = || slot.becomes_stranger();
     let established =
-        establish_watched(session, Box::new(stream), Some(remote), path, clock, watch).await;
+        establish_watched(session, Box::new(stream), route_to(remote), clock, watch).await;
     if let Ok(connected) = established {
         // The slot is kept until the owner has taken the session.
         let _ = owner.send(NewSession(Box::new(connected))).await;

@@ -1,4 +1,4 @@
-//! actix actors around the TCP part: shells that turn messages into calls.
+//! actix actors around streams and TCP: shells that turn messages into calls.
 //!
 //! They own tasks and addresses, no protocol and no decision. A listener hands
 //! established sessions to its owner, who decides which to keep and starts a
@@ -12,7 +12,7 @@ mod tests;
 
 use actix::Message;
 
-use crate::tcp::Connected;
+use crate::stream::Connected;
 
 pub use listener::{ListenerActor, ListenerConfig};
 pub use peer::{Close, PeerActor, SendControl, SessionOver};

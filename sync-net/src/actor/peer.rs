@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::session::{CloseReason, Event, Goodbye, SendError};
-use crate::tcp::{Connected, SessionHandle, drive};
+use crate::stream::{Connected, SessionHandle, drive};
 
 /// Queues a control message for the peer.
 ///

@@ -14,7 +14,8 @@ use super::*;
 use crate::gate::Gate;
 use crate::membership::Level;
 use crate::session::{CloseReason, Config, Event, Goodbye, Hello, MAX_CONTROL, SendError};
-use crate::tcp::{Bind, Clock, EVENT_QUEUE, HandshakeLimits, SessionHandle, bind, dial};
+use crate::stream::{Clock, EVENT_QUEUE, HandshakeLimits, SessionHandle};
+use crate::tcp::{Bind, bind, dial};
 use crate::testing::TestFolder;
 
 /// Passes on what it is told.

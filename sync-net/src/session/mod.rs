@@ -1,7 +1,7 @@
 //! The session with one peer in one folder, over any ordered byte stream.
 //!
 //! It owns everything between the bytes of a stream and whole messages: the
-//! handshake, the proofs of level, the greeting, the records, the order in
+//! handshake, the proofs of level, the greeting, the frames, the order in
 //! which things are sent, pings and deadlines. It does no IO, reads no clock
 //! and draws no random numbers; a shell feeds it and writes what it gives. It
 //! must never hand out a byte before the peer has proved its level, and never
@@ -19,7 +19,7 @@
 //! A stranger is left in silence until the handshake's deadline, exactly as
 //! somebody who sends nothing: then the session closes, without a byte.
 
-mod frame;
+mod body;
 mod hello;
 mod outbox;
 mod receive;
@@ -34,10 +34,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::frame::{Opener, Sealer};
 use crate::gate::Gate;
 use crate::handshake::{Entropy, Initiator, Responder, Secrets};
 use crate::membership::{Level, Role, SharedFolder};
-use crate::record::{Opener, Sealer};
 
 pub use hello::{Hello, MAX_HELLO, MAX_NAME, VERSION};
 use outbox::{Next, Outbox};
@@ -54,7 +54,7 @@ pub struct Session {
     folder: Option<SharedFolder>,
     phase: Phase,
     link: Option<Box<Link>>,
-    /// Bytes of the handshake and first records, ready for the stream.
+    /// Bytes of the handshake and first frames, ready for the stream.
     wire: BytesMut,
     outbox: Outbox,
     /// The parts of a control message so far.
@@ -221,7 +221,7 @@ impl Session {
     }
 
     /// Queues bytes that answer a request; `last` says that no more follow for
-    /// it. They are cut into records as needed.
+    /// it. They are cut into frames as needed.
     pub fn send_bulk(&mut self, request: u32, data: Bytes, last: bool) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::NotOpen);
@@ -317,7 +317,7 @@ impl Session {
 
     /// Appends bytes for the stream to `out` while it holds less than `limit`.
     ///
-    /// It goes over the limit by one record at most. What is in `out` can't be
+    /// It goes over the limit by one frame at most. What is in `out` can't be
     /// overtaken any more: the smaller the limit, the sooner a control message
     /// gets through.
     pub fn poll_transmit(&mut self, now: Duration, out: &mut BytesMut, limit: usize) {
@@ -348,35 +348,30 @@ impl Session {
         };
         let sealer = &mut link.sealer;
         if let Some(id) = self.want_pong.take() {
-            sealer.seal(frame::PONG, &[&id], now, out)?;
+            sealer.seal(body::PONG, &[&id], now, out)?;
         } else if self.want_ping {
             self.ping_id += 1;
-            sealer.seal(frame::PING, &[&self.ping_id.to_be_bytes()], now, out)?;
+            sealer.seal(body::PING, &[&self.ping_id.to_be_bytes()], now, out)?;
             (self.want_ping, self.ping_open, self.ping_sent) = (false, true, now);
         } else if let Some(next) = self.outbox.next() {
             match next {
                 Next::Control { part, last } => {
-                    sealer.seal(
-                        frame::CONTROL,
-                        &[&frame::control_head(last), &part],
-                        now,
-                        out,
-                    )?;
+                    sealer.seal(body::CONTROL, &[&body::control_head(last), &part], now, out)?;
                 }
                 Next::Bulk {
                     request,
                     data,
                     last,
                 } => {
-                    let head = frame::bulk_head(request, last);
-                    sealer.seal(frame::BULK, &[&head, &data], now, out)?;
+                    let head = body::bulk_head(request, last);
+                    sealer.seal(body::BULK, &[&head, &data], now, out)?;
                     // The path's delay under load is worth knowing as well.
                     self.want_ping =
                         !self.ping_open && now >= self.ping_sent + self.config.keepalive;
                 }
             }
         } else if let Phase::Closing(reason) = self.phase {
-            sealer.seal(frame::GOODBYE, &[&reason.code().to_be_bytes()], now, out)?;
+            sealer.seal(body::GOODBYE, &[&reason.code().to_be_bytes()], now, out)?;
             self.finish(CloseReason::Local(reason));
             return Ok(false);
         } else {
@@ -398,8 +393,8 @@ impl Session {
         };
         let mut sealer = Sealer::new(&secrets.send, self.config.rekey, now);
         let proof = folder.level_proof(&secrets.hash, self.role);
-        sealer.seal(frame::PROOF, &[&proof], now, &mut self.wire)?;
-        sealer.seal(frame::HELLO, &[&self.hello.encode()], now, &mut self.wire)?;
+        sealer.seal(body::PROOF, &[&proof], now, &mut self.wire)?;
+        sealer.seal(body::HELLO, &[&self.hello.encode()], now, &mut self.wire)?;
         self.link = Some(Box::new(Link {
             sealer,
             opener: Opener::new(&secrets.receive),

@@ -2,13 +2,13 @@
 //!
 //! It owns the two queues and their bounds. It hands out one frame's worth at
 //! a time, control first, so that a control message waits for at most the
-//! record that is being written.
+//! frame that is being written.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::record::MAX_DATA;
+use crate::frame::MAX_DATA;
 
 use super::types::{Config, MAX_CONTROL, SendError};
 

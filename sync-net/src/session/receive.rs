@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::frame::MAX_PLAINTEXT;
 use crate::handshake::{MESSAGE_1, MESSAGE_2, MESSAGE_3};
-use crate::record::MAX_PLAINTEXT;
 
-use super::frame::Frame;
+use super::body::Frame;
 use super::hello::{Hello, MAX_HELLO};
 use super::types::{
     CloseReason, Established, Event, Goodbye, MAX_CONTROL, MAX_PROOF, SessionError,
@@ -21,8 +21,8 @@ impl Session {
     /// Takes whatever is complete off the front of `buf`; the caller appends
     /// to its end what the stream gave, and calls this after each time.
     ///
-    /// Records are decrypted in the memory of `buf` and handed out as slices
-    /// of it. `buf` never has to hold more than one incomplete record, that is
+    /// Frames are decrypted in the memory of `buf` and handed out as slices
+    /// of it. `buf` never has to hold more than one incomplete frame, that is
     /// [`MAX_PLAINTEXT`] + 20 bytes, for the session to move on. After an
     /// error the session is over and the reason is an event as well.
     pub fn handle_bytes(&mut self, buf: &mut BytesMut, now: Duration) -> Result<(), SessionError> {
@@ -34,7 +34,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes one message or record. `false` when there isn't a whole one.
+    /// Takes one message or frame. `false` when there isn't a whole one.
     fn step(&mut self, buf: &mut BytesMut, now: Duration) -> Result<bool, SessionError> {
         let limit = match &mut self.phase {
             Phase::Message1 { gate, entropy } => {
@@ -91,11 +91,11 @@ impl Session {
         let Some(link) = &mut self.link else {
             return Ok(false);
         };
-        let Some(record) = link.opener.open(buf, limit)? else {
+        let Some(frame) = link.opener.open(buf, limit)? else {
             return Ok(false);
         };
-        let kind = record.kind;
-        let frame = Frame::parse(record)?;
+        let kind = frame.kind;
+        let frame = Frame::parse(frame)?;
         self.handle_frame(frame, kind, now)?;
         Ok(true)
     }
@@ -203,35 +203,35 @@ fn take<const N: usize>(buf: &mut BytesMut) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame;
+    use super::super::body;
     use super::*;
 
     #[test]
     fn frames_with_unknown_bits_or_lengths_are_refused() {
-        use crate::record::Record;
+        use crate::frame::Opened;
         let parse = |kind, body: &'static [u8]| {
-            Frame::parse(Record {
+            Frame::parse(Opened {
                 kind,
                 body: Bytes::from(body),
             })
         };
         for (kind, body) in [
-            (frame::CONTROL, &b""[..]),
-            (frame::CONTROL, b"\x02x"),
-            (frame::CONTROL, b"\x00"),
-            (frame::BULK, b"\0\0\0\x01"),
-            (frame::BULK, b"\0\0\0\x01\x00"),
-            (frame::BULK, b"\0\0\0\x01\x80x"),
-            (frame::PING, b"1234567"),
-            (frame::PONG, b"123456789"),
-            (frame::GOODBYE, b"\0"),
+            (body::CONTROL, &b""[..]),
+            (body::CONTROL, b"\x02x"),
+            (body::CONTROL, b"\x00"),
+            (body::BULK, b"\0\0\0\x01"),
+            (body::BULK, b"\0\0\0\x01\x00"),
+            (body::BULK, b"\0\0\0\x01\x80x"),
+            (body::PING, b"1234567"),
+            (body::PONG, b"123456789"),
+            (body::GOODBYE, b"\0"),
         ] {
             assert_eq!(parse(kind, body), Err(SessionError::BadFrame(kind)));
         }
         assert_eq!(parse(8, b""), Err(SessionError::Unexpected(8)));
         assert_eq!(parse(128, b"x"), Ok(Frame::Skipped));
         assert_eq!(
-            parse(frame::BULK, b"\0\0\x01\0\x01"),
+            parse(body::BULK, b"\0\0\x01\0\x01"),
             Ok(Frame::Bulk {
                 request: 256,
                 data: Bytes::new(),

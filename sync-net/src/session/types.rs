@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::frame::{FrameError, RekeyLimits};
 use crate::handshake::HandshakeError;
 use crate::membership::Level;
-use crate::record::{RecordError, RekeyLimits};
 
 use super::hello::Hello;
 
@@ -196,9 +196,9 @@ pub enum SessionError {
     /// The session wasn't established in time.
     #[error("the handshake took too long")]
     HandshakeTimeout,
-    /// A record was wrong.
+    /// A frame was wrong.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Frame(#[from] FrameError),
     /// The peer's proof of level is wrong.
     #[error("the peer did not prove what it may do")]
     BadProof,

@@ -1,15 +1,9 @@
-//! TCP, and the task that drives a session over any byte stream.
+//! TCP: connecting, listening and the options of sockets.
 //!
-//! It owns sockets and their options, the reading and writing of streams, and
-//! the clock that sessions are told the time from. It holds no protocol: what
-//! the bytes mean is the session's business.
+//! It owns sockets until they are streams. It holds no protocol and drives
+//! nothing: what a session does over a stream is said in [`crate::stream`].
 
-mod drive;
-mod establish;
-mod handle;
 mod listen;
-mod pump;
-mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -17,21 +11,21 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Instant;
 
-use crate::dial::PathClass;
-use crate::handshake::Entropy;
-use crate::session::{Established, Session};
+use crate::membership::SharedFolder;
+use crate::paths::{PathClass, Prefix, Route, Transport, class_of};
+use crate::session::{CloseReason, Config, Hello, Session};
+use crate::stream::{Clock, Connected, DialError, establish, fresh_entropy};
 
-pub use drive::{EVENT_QUEUE, drive};
-pub use establish::{DialError, accept_session, dial, establish, establish_watched};
-pub use handle::SessionHandle;
 pub use listen::{Bind, BindError, bind};
-pub use slots::{HandshakeLimits, HandshakeSlots, Slot};
+
+/// This transport.
+pub const TCP: Transport = Transport {
+    name: "tcp",
+    by_system: true,
+};
 
 /// How long a TCP connection may take to come up.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,67 +34,18 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// there can't be overtaken by a control message.
 const NOT_SENT: u32 = 512 * 1024;
 
-/// Any ordered stream of bytes that a session can run over.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
-
-/// The clock that all sessions of a daemon are told the time from.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock(Instant);
-
-impl Clock {
-    /// A clock that shows zero now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// The time since it was started.
-    #[must_use]
-    pub fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    /// The moment when it will show a time.
-    #[must_use]
-    pub fn at(&self, time: Duration) -> Instant {
-        self.0 + time
-    }
-}
-
-/// An established session and the stream that it runs over, ready for
-/// [`drive`]. Dropping it closes the stream without a word.
-pub struct Connected {
-    /// What is known about the peer.
-    pub established: Established,
-    /// Where the peer is, if the stream tells.
-    pub remote: Option<SocketAddr>,
-    /// How good the path is.
-    pub path: PathClass,
-    pub(crate) session: Session,
-    pub(crate) stream: Box<dyn ByteStream>,
-    pub(crate) input: BytesMut,
-    pub(crate) output: BytesMut,
-    pub(crate) clock: Clock,
-}
-
-impl std::fmt::Debug for Connected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connected")
-            .field("remote", &self.remote)
-            .field("path", &self.path)
-            .finish()
-    }
-}
-
-/// Fresh random bytes from the operating system for one handshake.
-pub fn fresh_entropy() -> io::Result<Entropy> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let entropy = Entropy::new(bytes);
-    zeroize::Zeroize::zeroize(&mut bytes);
-    Ok(entropy)
+/// Connects to a peer and establishes a session in a folder.
+pub async fn dial(
+    addr: SocketAddr,
+    folder: SharedFolder,
+    hello: Hello,
+    config: Config,
+    clock: Clock,
+) -> Result<Connected, DialError> {
+    let stream = connect(addr).await?;
+    let session = Session::initiate(folder, hello, config, fresh_entropy()?, clock.now())
+        .map_err(CloseReason::from)?;
+    Ok(establish(session, Box::new(stream), route_to(addr), clock).await?)
 }
 
 /// Connects within [`CONNECT_TIMEOUT`] and sets the options of [`tune`].
@@ -137,17 +82,36 @@ pub fn tune(stream: &TcpStream) {
     }
 }
 
-/// The class of a direct path to an address: loopback, private and link-local
-/// addresses are the local network.
+/// The way that a connection with an address takes, either side having dialled.
+/// The interfaces are asked each time, since they come and go.
 #[must_use]
-pub fn path_to(addr: IpAddr) -> PathClass {
-    let local = match addr.to_canonical() {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    };
-    if local {
-        PathClass::Lan
-    } else {
-        PathClass::Direct
+pub fn route_to(remote: SocketAddr) -> Route {
+    let own = prefixes();
+    Route {
+        transport: TCP,
+        // Without a list there is no better guess than our own machine.
+        path: if own.is_empty() && remote.ip().to_canonical().is_loopback() {
+            PathClass::Lan
+        } else {
+            class_of(remote.ip(), &own)
+        },
+        remote: Some(remote),
     }
+}
+
+/// The prefixes of all interfaces of this machine; none if it doesn't tell.
+#[must_use]
+pub fn prefixes() -> Vec<Prefix> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let prefix = |interface: if_addrs::Interface| match interface.addr {
+        if_addrs::IfAddr::V4(v4) => Prefix {
+            addr: IpAddr::V4(v4.ip),
+            len: v4.prefixlen,
+        },
+        if_addrs::IfAddr::V6(v6) => Prefix {
+            addr: IpAddr::V6(v6.ip),
+            len: v6.prefixlen,
+        },
+    };
+    interfaces.into_iter().map(prefix).collect()
 }

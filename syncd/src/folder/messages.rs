@@ -14,7 +14,7 @@ use sync_core::{
 use sync_net::{
     Goodbye,
     actor::{Close, PeerActor},
-    tcp::SessionHandle,
+    stream::SessionHandle,
 };
 use sync_store::{
     actor::{HashingTook, StoreDied, Watched},

@@ -17,7 +17,7 @@ use sync_core::{
     message::{ObjectId, ObjectMessage, Request, object_head},
     path::RelPath,
 };
-use sync_net::{Goodbye, session::SendError, tcp::SessionHandle};
+use sync_net::{Goodbye, session::SendError, stream::SessionHandle};
 use sync_store::{
     actor::{ReadError, ReadObjects, StoreActor},
     chunks::ChunkStore,

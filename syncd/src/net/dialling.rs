@@ -3,7 +3,7 @@
 use std::io;
 
 use sync_discovery::book::FailReason;
-use sync_net::{CloseReason, SessionError, handshake::HandshakeError, tcp::DialError};
+use sync_net::{CloseReason, SessionError, handshake::HandshakeError, stream::DialError};
 
 /// Whether the address that was reached is one of this device.
 pub(super) fn is_own(error: &DialError) -> bool {

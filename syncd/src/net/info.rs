@@ -16,7 +16,7 @@ use sync_core::{
     time::Utc,
 };
 use sync_discovery::Source;
-use sync_net::dial::PathClass;
+use sync_net::paths::PathClass;
 
 /// A session with a peer, for reports.
 #[derive(Debug)]

@@ -31,7 +31,8 @@ use sync_net::{
     CloseReason, Goodbye, Level,
     actor::{Close, NewSession, PeerActor, SessionOver},
     dial::{Conn, Keep, judge},
-    tcp::{Connected, DialError, EVENT_QUEUE, dial, drive},
+    stream::{Connected, DialError, EVENT_QUEUE, drive},
+    tcp::dial,
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -158,7 +159,7 @@ impl PeersActor {
         let facts = connected.established.clone();
         let tag = FolderTag(facts.folder_id);
         let peer = PeerKey(facts.peer_static);
-        let Some(remote) = connected.remote else {
+        let Some(remote) = connected.route.remote else {
             return;
         };
         let now = self.wires.mono();
@@ -203,7 +204,7 @@ impl PeersActor {
             return turn_away(connected, Goodbye::Busy);
         }
         let conn = Conn {
-            path: connected.path,
+            path: connected.route.path,
             dialled_by_us: facts.initiator,
             boot_nonce: facts.hello.boot_nonce,
             suspect: false,
@@ -213,7 +214,7 @@ impl PeersActor {
             peer,
             name: facts.hello.display_name(),
             address: remote,
-            path: connected.path,
+            path: connected.route.path,
             found_by: source,
             level: facts.level,
             since_ns: unix_ns(),

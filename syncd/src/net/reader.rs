@@ -14,7 +14,7 @@ use sync_core::{
     ids::SessionId,
     message::{MAX_IN_FLIGHT, MAX_OBJECT, Message, MessageError, NetMessage, ObjectReader},
 };
-use sync_net::{Event, Goodbye, tcp::SessionHandle};
+use sync_net::{Event, Goodbye, stream::SessionHandle};
 use tokio::sync::mpsc;
 use tracing::warn;
 

@@ -11,7 +11,8 @@ use sync_discovery::{
 };
 use sync_net::{
     actor::{ListenerActor, ListenerConfig, Stop as StopListener},
-    tcp::{Bind, BindError, HandshakeLimits, bind},
+    stream::HandshakeLimits,
+    tcp::{Bind, BindError, bind},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

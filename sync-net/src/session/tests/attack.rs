@@ -226,7 +226,7 @@ fn reaching_oneself_is_an_error_of_its_own() {
     assert!(pair.b.established().is_none());
 }
 
-/// Seals one record with the keys of `a` and shows it to `b`.
+/// Seals one frame with the keys of `a` and shows it to `b`.
 fn inject(pair: &mut Pair, kind: u8, body: &[u8]) {
     let mut out = BytesMut::new();
     let link = pair.a.session.link.as_mut().unwrap();
@@ -237,32 +237,24 @@ fn inject(pair: &mut Pair, kind: u8, body: &[u8]) {
 #[test]
 fn a_hostile_member_gets_no_further_than_the_rules() {
     let cases: [(u8, &[u8], SessionError); 8] = [
+        (body::PROOF, b"again", SessionError::Unexpected(body::PROOF)),
+        (body::HELLO, b"again", SessionError::Unexpected(body::HELLO)),
+        (body::CONTROL, b"", SessionError::BadFrame(body::CONTROL)),
         (
-            frame::PROOF,
-            b"again",
-            SessionError::Unexpected(frame::PROOF),
-        ),
-        (
-            frame::HELLO,
-            b"again",
-            SessionError::Unexpected(frame::HELLO),
-        ),
-        (frame::CONTROL, b"", SessionError::BadFrame(frame::CONTROL)),
-        (
-            frame::CONTROL,
+            body::CONTROL,
             b"\x00",
-            SessionError::BadFrame(frame::CONTROL),
+            SessionError::BadFrame(body::CONTROL),
         ),
         (
-            frame::BULK,
+            body::BULK,
             b"\0\0\0\0\x02",
-            SessionError::BadFrame(frame::BULK),
+            SessionError::BadFrame(body::BULK),
         ),
-        (frame::PING, b"", SessionError::BadFrame(frame::PING)),
+        (body::PING, b"", SessionError::BadFrame(body::PING)),
         (
-            frame::GOODBYE,
+            body::GOODBYE,
             b"\0\0\0",
-            SessionError::BadFrame(frame::GOODBYE),
+            SessionError::BadFrame(body::GOODBYE),
         ),
         (8, b"", SessionError::Unexpected(8)),
     ];
@@ -277,12 +269,12 @@ fn a_hostile_member_gets_no_further_than_the_rules() {
 #[test]
 fn an_endless_control_message_is_cut_off() {
     let mut pair = Pair::open(&Config::default());
-    let part = [&[0][..], &vec![7; crate::record::MAX_DATA]].concat();
+    let part = [&[0][..], &vec![7; crate::frame::MAX_DATA]].concat();
     for _ in 0..4 {
-        inject(&mut pair, frame::CONTROL, &part);
+        inject(&mut pair, body::CONTROL, &part);
         assert!(pair.b.session.is_open());
     }
-    inject(&mut pair, frame::CONTROL, b"\x00x");
+    inject(&mut pair, body::CONTROL, b"\x00x");
     assert_eq!(pair.b.closed(), Some(SessionError::ControlTooLong.into()));
     assert_eq!(pair.b.session.partial.capacity(), 0, "its memory is free");
 }
@@ -291,10 +283,10 @@ fn an_endless_control_message_is_cut_off() {
 fn a_flood_of_pings_draws_one_answer() {
     let mut pair = Pair::open(&Config::default());
     for n in 0..1000_u64 {
-        inject(&mut pair, frame::PING, &n.to_be_bytes());
+        inject(&mut pair, body::PING, &n.to_be_bytes());
     }
     let answer = pair.b.output(pair.now);
-    assert_eq!(answer.len(), 8 + crate::record::OVERHEAD);
+    assert_eq!(answer.len(), 8 + crate::frame::OVERHEAD);
 }
 
 #[test]
@@ -306,12 +298,12 @@ fn before_the_proof_only_little_can_be_held() {
     pair.a.feed(&bytes, secs(0));
     let bytes = pair.a.output(secs(0));
     pair.b.feed(&bytes[..MESSAGE_3], secs(0));
-    pair.b.feed(&[0, 2, 0, frame::PROOF], secs(0));
-    let error = crate::record::RecordError::TooLong {
+    pair.b.feed(&[0, 2, 0, body::PROOF], secs(0));
+    let error = crate::frame::FrameError::TooLong {
         length: 512,
         limit: MAX_PROOF,
     };
-    assert_eq!(pair.b.closed(), Some(SessionError::Record(error).into()));
+    assert_eq!(pair.b.closed(), Some(SessionError::Frame(error).into()));
 }
 
 proptest! {

@@ -82,8 +82,8 @@ fn long_control_messages_are_cut_and_joined() {
     for length in [
         0,
         1,
-        crate::record::MAX_DATA,
-        crate::record::MAX_DATA + 1,
+        crate::frame::MAX_DATA,
+        crate::frame::MAX_DATA + 1,
         MAX_CONTROL,
     ] {
         let message: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
@@ -96,13 +96,13 @@ fn long_control_messages_are_cut_and_joined() {
 }
 
 #[test]
-fn control_overtakes_bulk_at_every_record() {
+fn control_overtakes_bulk_at_every_frame() {
     let mut pair = Pair::open(&Config::default());
     let bulk = Bytes::from(vec![1; 3 << 20]);
     pair.a.session.send_bulk(9, bulk.clone(), true).unwrap();
     let mut first = BytesMut::new();
     pair.a.session.poll_transmit(secs(0), &mut first, 1);
-    assert!(first.len() <= crate::record::MAX_PLAINTEXT + crate::record::OVERHEAD);
+    assert!(first.len() <= crate::frame::MAX_PLAINTEXT + crate::frame::OVERHEAD);
     pair.a
         .session
         .send_control(Bytes::from_static(b"quick"))
@@ -113,7 +113,7 @@ fn control_overtakes_bulk_at_every_record() {
     assert!(matches!(order[0], Event::Bulk { last: false, .. }));
     assert!(
         matches!(order[1], Event::Control(_)),
-        "right after the record under way"
+        "right after the frame under way"
     );
     assert_eq!(
         order
@@ -192,8 +192,8 @@ fn the_unsent_buffer_and_the_queues_are_bounded() {
 
 #[test]
 fn keys_change_under_way_without_notice() {
-    let rekey = crate::record::RekeyLimits {
-        records: 3,
+    let rekey = crate::frame::RekeyLimits {
+        frames: 3,
         bytes: 1 << 18,
         age: secs(3600),
     };

@@ -4,7 +4,7 @@ use super::*;
 
 /// Lets time pass for both sides until `until`, with a path of some delay.
 fn run(pair: &mut Pair, until: Duration, delay: Duration) -> usize {
-    let mut records = 0;
+    let mut frames = 0;
     loop {
         let next = [&pair.a, &pair.b]
             .into_iter()
@@ -12,7 +12,7 @@ fn run(pair: &mut Pair, until: Duration, delay: Duration) -> usize {
             .min();
         let Some(next) = next.filter(|next| *next <= until) else {
             pair.now = until;
-            return records;
+            return frames;
         };
         pair.now = pair.now.max(next);
         pair.a.session.handle_timeout(pair.now);
@@ -24,7 +24,7 @@ fn run(pair: &mut Pair, until: Duration, delay: Duration) -> usize {
             if to_a.is_empty() && to_b.is_empty() {
                 break;
             }
-            records += to_a.len() + to_b.len();
+            frames += to_a.len() + to_b.len();
             pair.now += delay;
             if !to_b.is_empty() {
                 pair.b.feed(&to_b, pair.now);

@@ -14,7 +14,7 @@ use super::handle::{Command, Waiting};
 use super::pump::Pump;
 use super::{ByteStream, Connected, SessionHandle};
 
-/// A good length for the channel of events: some records, so that reading goes
+/// A good length for the channel of events: some frames, so that reading goes
 /// on while the owner is at work, and little memory.
 pub const EVENT_QUEUE: usize = 16;
 

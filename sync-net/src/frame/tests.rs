@@ -1,4 +1,4 @@
-//! Tests of the record layer, with its golden vectors.
+//! Tests of the frame layer, with its golden vectors.
 
 use proptest::prelude::*;
 
@@ -20,29 +20,29 @@ fn seal(sealer: &mut Sealer, kind: u8, body: &[u8]) -> BytesMut {
 
 #[test]
 fn golden_vectors() {
-    // Key 00 01 .. 1f; a rekey is due after each two records.
+    // Key 00 01 .. 1f; a rekey is due after each two frames.
     let limits = RekeyLimits {
-        records: 2,
+        frames: 2,
         ..RekeyLimits::default()
     };
     let (mut sealer, mut opener) = pair(limits);
     let mut wire = BytesMut::new();
-    let mut records = Vec::new();
+    let mut frames = Vec::new();
     for (kind, body) in [
         (3, &b"\x01hello"[..]),
         (5, b"\0\0\0\0\0\0\0\x01"),
         (4, b"\0\0\0\x07\x01abc"),
     ] {
-        let record = seal(&mut sealer, kind, body);
-        records.push(hex(&record));
-        wire.extend_from_slice(&record);
+        let frame = seal(&mut sealer, kind, body);
+        frames.push(hex(&frame));
+        wire.extend_from_slice(&frame);
     }
     assert_eq!(
-        records,
+        frames,
         [
             "000006030fd4d0b2d94361cd3d7d33dfab7c4a4fbe81f98c11c2",
             "0000080515d6bffc44f4301f5533d628c189941b545ec6de9e0ceb0a",
-            // The rekey record comes first.
+            // The rekey frame comes first.
             "00000000b18c1a91716aa2bf512b4eec9b29f547000008041b35633f8ca0a4ec20b6090be506ebff28a7cd76394bddab",
         ]
     );
@@ -51,22 +51,22 @@ fn golden_vectors() {
         (5, b"\0\0\0\0\0\0\0\x01"),
         (4, b"\0\0\0\x07\x01abc"),
     ] {
-        let record = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
-        assert_eq!((record.kind, &record.body[..]), (kind, body));
+        let frame = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
+        assert_eq!((frame.kind, &frame.body[..]), (kind, body));
     }
     assert!(wire.is_empty());
 }
 
 #[test]
-fn rekey_by_bytes_records_and_age() {
+fn rekey_by_bytes_frames_and_age() {
     let none = RekeyLimits {
         bytes: u64::MAX,
-        records: u64::MAX,
+        frames: u64::MAX,
         age: Duration::MAX,
     };
     for (limits, now) in [
         (RekeyLimits { bytes: 10, ..none }, Duration::ZERO),
-        (RekeyLimits { records: 3, ..none }, Duration::ZERO),
+        (RekeyLimits { frames: 3, ..none }, Duration::ZERO),
         (
             RekeyLimits {
                 age: secs(3600),
@@ -86,8 +86,8 @@ fn rekey_by_bytes_records_and_age() {
         }
         assert!((5..=10).contains(&rekeys), "{rekeys} rekeys for {limits:?}");
         for n in 0..20_u8 {
-            let record = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
-            assert_eq!(record.body, vec![n; 5]);
+            let frame = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
+            assert_eq!(frame.body, vec![n; 5]);
         }
         assert_eq!(sealer.keyed.counter, opener.keyed.counter);
         assert_eq!(
@@ -107,13 +107,13 @@ fn counters_never_wrap() {
     assert!(opener.open(&mut last, MAX_PLAINTEXT).unwrap().is_some());
     let mut out = BytesMut::new();
     let result = sealer.seal(3, &[b"x"], Duration::ZERO, &mut out);
-    assert_eq!(result, Err(RecordError::Exhausted));
+    assert_eq!(result, Err(FrameError::Exhausted));
     assert!(out.is_empty());
     let mut more = BytesMut::zeroed(OVERHEAD);
     more[3] = 3;
     assert_eq!(
         opener.open(&mut more, MAX_PLAINTEXT),
-        Err(RecordError::Exhausted)
+        Err(FrameError::Exhausted)
     );
 }
 
@@ -128,7 +128,7 @@ fn nothing_is_reserved_for_a_length_that_is_not_allowed() {
         let mut buf = BytesMut::from(&header(length, 3)[..]);
         let capacity = buf.capacity();
         let limit_seen = limit.min(MAX_PLAINTEXT);
-        let error = RecordError::TooLong {
+        let error = FrameError::TooLong {
             length,
             limit: limit_seen,
         };
@@ -145,32 +145,32 @@ fn nothing_is_reserved_for_a_length_that_is_not_allowed() {
 }
 
 #[test]
-fn a_full_record_is_opened_without_copying() {
+fn a_full_frame_is_opened_without_copying() {
     let (mut sealer, mut opener) = pair(RekeyLimits::default());
     let mut wire = seal(&mut sealer, 4, &vec![7; MAX_PLAINTEXT]);
     let address = wire.as_ptr() as usize;
-    let record = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
-    assert_eq!(record.body.as_ptr() as usize, address + HEADER);
-    assert_eq!(record.body, vec![7; MAX_PLAINTEXT]);
+    let frame = opener.open(&mut wire, MAX_PLAINTEXT).unwrap().unwrap();
+    assert_eq!(frame.body.as_ptr() as usize, address + HEADER);
+    assert_eq!(frame.body, vec![7; MAX_PLAINTEXT]);
 }
 
 #[test]
 fn order_repetition_and_omission_are_seen() {
     let make = || {
         let (mut sealer, opener) = pair(RekeyLimits::default());
-        let records: Vec<_> = (0..3).map(|n| seal(&mut sealer, 3, &[n])).collect();
-        (records, opener)
+        let frames: Vec<_> = (0..3).map(|n| seal(&mut sealer, 3, &[n])).collect();
+        (frames, opener)
     };
     for order in [[0, 0], [1, 0], [0, 2]] {
-        let (records, mut opener) = make();
+        let (frames, mut opener) = make();
         let result = order.iter().try_for_each(|n| {
             opener
-                .open(&mut records[*n].clone(), MAX_PLAINTEXT)
+                .open(&mut frames[*n].clone(), MAX_PLAINTEXT)
                 .map(|_| ())
         });
-        assert_eq!(result, Err(RecordError::NotAuthentic));
+        assert_eq!(result, Err(FrameError::NotAuthentic));
         // And from then on nothing is accepted.
-        assert!(opener.open(&mut records[1].clone(), MAX_PLAINTEXT).is_err());
+        assert!(opener.open(&mut frames[1].clone(), MAX_PLAINTEXT).is_err());
     }
 }
 
@@ -180,7 +180,7 @@ proptest! {
         bodies in prop::collection::vec((1..=255_u8, prop::collection::vec(any::<u8>(), 0..300)), 1..20),
         cuts in prop::collection::vec(1..400_usize, 1..50),
     ) {
-        let (mut sealer, mut opener) = pair(RekeyLimits { records: 4, ..RekeyLimits::default() });
+        let (mut sealer, mut opener) = pair(RekeyLimits { frames: 4, ..RekeyLimits::default() });
         let mut wire = BytesMut::new();
         for (kind, body) in &bodies {
             let (a, b) = body.split_at(body.len() / 2);
@@ -190,8 +190,8 @@ proptest! {
         while !wire.is_empty() {
             let n = (*cut.next().unwrap()).min(wire.len());
             buf.extend_from_slice(&wire.split_to(n));
-            while let Some(record) = opener.open(&mut buf, MAX_PLAINTEXT).unwrap() {
-                got.push((record.kind, record.body.to_vec()));
+            while let Some(frame) = opener.open(&mut buf, MAX_PLAINTEXT).unwrap() {
+                got.push((frame.kind, frame.body.to_vec()));
             }
         }
         prop_assert_eq!(got, bodies);
@@ -202,7 +202,7 @@ proptest! {
         let (mut sealer, mut opener) = pair(RekeyLimits::default());
         let mut wire = seal(&mut sealer, 3, &body);
         wire[byte] ^= 1 << bit;
-        // A changed length can also make it wait for more; never give a record.
+        // A changed length can also make it wait for more; never give a frame.
         prop_assert!(!matches!(opener.open(&mut wire, MAX_PLAINTEXT), Ok(Some(_))));
     }
 

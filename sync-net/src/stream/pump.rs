@@ -1,7 +1,7 @@
 //! Moves bytes between a stream and a session.
 //!
-//! It owns the two buffers. Reading goes straight into the buffer that records
-//! are decrypted in; writing takes one record at a time, so that a control
+//! It owns the two buffers. Reading goes straight into the buffer that frames
+//! are decrypted in; writing takes one frame at a time, so that a control
 //! message waits for no more than that.
 
 use std::future::Future;
@@ -13,16 +13,16 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::record::{MAX_PLAINTEXT, OVERHEAD};
+use crate::frame::{MAX_PLAINTEXT, OVERHEAD};
 use crate::session::Session;
 
 use super::{ByteStream, Clock};
 
-/// Room that is made for reading: two full records and what begins after them.
+/// Room that is made for reading: two full frames and what begins after them.
 const READ_ROOM: usize = 2 * (MAX_PLAINTEXT + OVERHEAD);
 /// More is made when less than this is left.
 const MIN_ROOM: usize = 64 * 1024;
-/// Encrypted bytes of small records that are written together.
+/// Encrypted bytes of small frames that are written together.
 const WRITE_BATCH: usize = 64 * 1024;
 /// After so many rounds the owner has a look at what else there is to do, such
 /// as a control message that was queued in the meantime.

@@ -1,12 +1,12 @@
-//! Frames: what the plaintext of a record is.
+//! Bodies: what the plaintext of a frame is.
 //!
-//! One record holds one frame; the kind stands in the record's header. Kinds
+//! The kind stands in the header of the frame. Kinds
 //! of 128 and more that aren't known are skipped, unknown lower ones end the
 //! session, so that a later version can add both hints and necessities.
 //!
 //! | Kind | Frame | Plaintext |
 //! |---|---|---|
-//! | 0 | rekey | empty; see the record layer |
+//! | 0 | rekey | empty; see the module `frame` |
 //! | 1 | proof | the proof of level, 1 to 256 bytes |
 //! | 2 | hello | the greeting, at most 1024 bytes |
 //! | 3 | control | flags (1 byte), a part of a message; bit 0: the last part |
@@ -20,7 +20,7 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::record::{MAX_DATA, Record};
+use crate::frame::{MAX_DATA, Opened};
 
 use super::types::{Goodbye, SessionError};
 
@@ -57,9 +57,9 @@ pub(super) enum Frame {
 }
 
 impl Frame {
-    /// Reads the plaintext of a record. Nothing is copied.
-    pub(super) fn parse(record: Record) -> Result<Self, SessionError> {
-        let Record { kind, mut body } = record;
+    /// Reads the plaintext of a frame. Nothing is copied.
+    pub(super) fn parse(opened: Opened) -> Result<Self, SessionError> {
+        let Opened { kind, mut body } = opened;
         let bad = SessionError::BadFrame(kind);
         let frame = match kind {
             PROOF => Self::Proof(body),

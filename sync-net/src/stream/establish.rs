@@ -2,19 +2,17 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 
-use crate::dial::PathClass;
 use crate::gate::Gate;
-use crate::membership::SharedFolder;
+use crate::paths::Route;
 use crate::session::{CloseReason, Config, Event, Hello, Session};
 
 use super::pump::Pump;
-use super::{ByteStream, Clock, Connected, connect, fresh_entropy, path_to};
+use super::{ByteStream, Clock, Connected, fresh_entropy};
 
 /// Why a peer wasn't reached.
 #[derive(Debug, thiserror::Error)]
@@ -25,27 +23,6 @@ pub enum DialError {
     /// A connection, but no session.
     #[error("no session: {0}")]
     Session(#[from] CloseReason),
-}
-
-/// Connects to a peer and establishes a session in a folder.
-pub async fn dial(
-    addr: SocketAddr,
-    folder: SharedFolder,
-    hello: Hello,
-    config: Config,
-    clock: Clock,
-) -> Result<Connected, DialError> {
-    let stream = connect(addr).await?;
-    let session = Session::initiate(folder, hello, config, fresh_entropy()?, clock.now())
-        .map_err(CloseReason::from)?;
-    Ok(establish(
-        session,
-        Box::new(stream),
-        Some(addr),
-        path_to(addr.ip()),
-        clock,
-    )
-    .await?)
 }
 
 /// A session for a peer that connected to us, not yet established.
@@ -69,11 +46,10 @@ pub fn accept_session(
 pub async fn establish(
     session: Session,
     stream: Box<dyn ByteStream>,
-    remote: Option<SocketAddr>,
-    path: PathClass,
+    route: Route,
     clock: Clock,
 ) -> Result<Connected, CloseReason> {
-    establish_watched(session, stream, remote, path, clock, || true).await
+    establish_watched(session, stream, route, clock, || true).await
 }
 
 /// Like [`establish`]; `on_stranger` is asked once when the peer turns out to
@@ -81,8 +57,7 @@ pub async fn establish(
 pub async fn establish_watched(
     session: Session,
     stream: Box<dyn ByteStream>,
-    remote: Option<SocketAddr>,
-    path: PathClass,
+    route: Route,
     clock: Clock,
     on_stranger: impl FnOnce() -> bool,
 ) -> Result<Connected, CloseReason> {
@@ -134,8 +109,7 @@ pub async fn establish_watched(
             let established = *established;
             Ok(Connected {
                 established,
-                remote,
-                path,
+                route,
                 session,
                 stream,
                 input,
