@@ -35,10 +35,10 @@ pub use folder::{
 };
 pub use home::locate_home;
 pub use request::{
-    AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, RemovedFolder, SecretShown,
-    SecretText, SetFolder, Stopping, check_name,
+    AddFolder, AddedFolder, FolderAction, FolderRef, MoveFolder, OptionInfo, RemovedFolder,
+    SecretShown, SecretText, SetFolder, Stopping, check_name,
 };
-pub use setting::{Setting, SettingError, Settings};
+pub use setting::{ARCHIVE_DAYS, DISK_SETTINGS, MIN_FREE, RESCAN};
 
 /// The greatest body of a request, in bytes. The server refuses more before it reads it.
 pub const MAX_BODY: u64 = 64 * 1024;
@@ -94,6 +94,21 @@ pub struct Mechanism {
     pub on: bool,
     /// What is worth knowing about it: its port, how many hosts, or why it doesn't work.
     pub detail: Option<String>,
+    /// What is wrong with it at present, and what helps.
+    #[serde(default)]
+    pub trouble: Vec<Trouble>,
+}
+
+/// Something that is wrong and stays so until it is mended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What sort of trouble it is, a word for programs.
+    pub kind: String,
+    /// What is wrong. It begins with a small letter and ends without a full stop.
+    pub message: String,
+    /// What to do about it, if there is something to do.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// Bytes that went over the wire, in both directions.

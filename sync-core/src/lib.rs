@@ -16,6 +16,7 @@
 //! | [`message`] | what peers say to each other |
 //! | [`net_message`], [`rotation`], [`invitation`] | formats around peers and secrets, ahead of what will use them |
 //! | [`reconcile`], [`fetch`], [`engine`] | what a record means, what is fetched from whom, and the folder as a whole |
+//! | [`options`] | options, each declared once |
 //! | [`control`] | what the daemon and its clients say to each other |
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod manifest;
 pub mod message;
 pub mod net_message;
 pub mod observe;
+pub mod options;
 pub mod path;
 pub mod reconcile;
 pub mod record;

@@ -11,8 +11,9 @@
 //! * [`lan`]: a beacon on the local network. Machine without IO.
 //! * [`known_hosts`]: `host:port` pairs the user wrote down. Machine without IO.
 //! * [`book`]: all candidates of all folders, and the budget for dialling them.
-//! * `actor` (feature `actor`, off by default): thin actix actors that put the
-//!   first two machines on sockets and on the resolver of the operating system.
+//! * [`mechanism`]: what all mechanisms have in common, and how one more is written.
+//! * `actor` (feature `actor`, off by default): the actix actor that puts a mechanism
+//!   on sockets and on the resolver of the operating system; one for all kinds.
 //!
 //! # Rules every machine here follows
 //!
@@ -34,7 +35,10 @@ pub mod book;
 mod candidate;
 pub mod known_hosts;
 pub mod lan;
+pub mod mechanism;
 mod rate;
 mod rng;
+mod trouble;
 
 pub use candidate::{Candidate, Discovered, FolderTag, Source};
+pub use trouble::Trouble;

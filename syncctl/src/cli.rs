@@ -106,9 +106,9 @@ pub enum FolderCommand {
     /// Look at a folder's whole disk again
     #[command(after_help = "Example:\n  syncctl folder rescan Sync")]
     Rescan(OneFolder),
-    /// Change a setting: lan (on/off), known_hosts (HOST:PORT,…), archive_days, min_free (bytes), rescan (seconds)
+    /// Change a setting, or list those there are, what they take and how they stand
     #[command(
-        after_help = "Examples:\n  syncctl folder set Sync known_hosts nas.lan:29170\n  syncctl folder set Sync min_free 2GiB"
+        after_help = "Examples:\n  syncctl folder set Sync\n  syncctl folder set Sync known_hosts nas.lan:29170\n  syncctl folder set Sync min_free 2GB\n  syncctl folder set Sync rescan 90m"
     )]
     Set(SetArgs),
     /// Say that a folder's root is elsewhere now
@@ -189,10 +189,10 @@ pub struct AddArgs {
 pub struct SetArgs {
     /// The folder's name or path
     pub folder: String,
-    /// lan, known_hosts, archive_days, min_free or rescan
-    pub key: String,
-    /// What it is to be
-    pub value: String,
+    /// Which setting [default: list them all]
+    pub key: Option<String>,
+    /// What it is to be [default: show it]
+    pub value: Option<String>,
 }
 
 /// `folder move`

@@ -260,8 +260,8 @@ async fn folders_are_changed() {
             "Docs: the whole disk is looked at again\n",
         ),
         (
-            "folder set Docs min_free 2GiB",
-            "Docs: min_free is set to 2GiB\n",
+            "folder set Docs min_free 2GB",
+            "Docs: min_free is set to 2GB\n",
         ),
         (
             "folder move Docs /elsewhere",
@@ -291,10 +291,18 @@ async fn folders_are_changed() {
         "{}",
         gone.err
     );
+    let size = daemon.piped("folder set Photos min_free 2parsec").await;
+    assert_eq!(size.exit, Exit::Usage);
+    assert!(
+        size.err.contains("500MB (decimal) or 2 GiB (binary)"),
+        "{}",
+        size.err
+    );
     let key = daemon.piped("folder set Photos colour red").await;
     assert_eq!(key.exit, Exit::Usage);
     assert!(
-        key.err.contains("there are: lan, known_hosts"),
+        key.err
+            .contains("there are: archive_days, min_free, rescan, lan, known_hosts"),
         "{}",
         key.err
     );
@@ -320,8 +328,9 @@ async fn one_folder_in_full() {
         "why           900 of 1200 files were deleted within 10 minutes\n",
         "here          1,200 files, 31 directories, 4.5 GiB\n",
         "needed        800 files, 3.0 GiB, 2 deletions\n",
-        "known hosts   nas.lan:29170\n",
-        "rescan        every 1 h\n",
+        "known_hosts   nas.lan:29170\n",
+        "rescan        1 h\n",
+        "archive_days  30 days\n",
     ] {
         assert!(shown.contains(line), "{line:?} isn't in\n{shown}");
     }

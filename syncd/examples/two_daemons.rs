@@ -1,10 +1,11 @@
 //! Runs two daemons in this process, on the loopback interface, and lets them sync a file.
 
-use std::{error::Error, fs, path::Path, time::Duration};
+use std::{error::Error, fs, net::SocketAddr, path::Path, time::Duration};
 
-use sync_core::secret::Secret;
+use sync_core::{options::Values, secret::Secret};
+use sync_discovery::{known_hosts::KNOWN_HOST, lan::LAN};
 use syncd::{
-    config::{Listen, Options},
+    options::{LISTEN, Listen},
     run::{Ready, Start, run},
 };
 use tokio::sync::oneshot;
@@ -16,18 +17,15 @@ fn start(
     peer: Option<u16>,
     stop: &CancellationToken,
 ) -> Result<Ready, Box<dyn Error>> {
-    let options = Options {
-        listen: Some(Listen {
-            addr: Some([127, 0, 0, 1].into()),
-            port: 0,
-        }),
-        known_hosts: peer
-            .map(|port| format!("127.0.0.1:{port}"))
-            .into_iter()
-            .collect(),
-        no_lan: Some(true),
-        ..Options::default()
+    let here = Listen {
+        addr: Some([127, 0, 0, 1].into()),
+        port: 0,
     };
+    let other = peer.map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
+    let options = Values::default()
+        .with(&LISTEN, here)
+        .with(&KNOWN_HOST, other.into_iter().collect())
+        .with(&LAN, false);
     let start = Start {
         home: Some(dir.join("home")),
         options,

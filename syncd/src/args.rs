@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use sync_core::options::{Declaration, Places, Shape, Value, Values};
 
-use crate::{
-    config::{Listen, Options, check_device_name, check_log},
-    known_host,
-};
+use crate::options;
 
 /// Keeps folders the same on several machines, with one secret and no server.
 #[derive(Debug, Parser)]
@@ -56,74 +54,85 @@ pub struct Run {
     /// Where the daemon keeps its own files [default: SYNCD_HOME, else ~/.local/share/syncd]
     #[arg(long, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// What this device is called [default: the host's name]
-    #[arg(long, value_name = "DEVICE", value_parser = device_name)]
-    pub name: Option<String>,
-    /// Listen for peers here; port 0 takes any free one [default: 29170 on all addresses]
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = Listen::parse)]
-    pub listen: Option<Listen>,
-    /// Keep to this network interface, for listening and for the local network; may be repeated
-    #[arg(long, value_name = "INTERFACE")]
-    pub bind: Vec<String>,
-    /// Look for members at this address, for all folders; may be repeated
-    #[arg(long, value_name = "HOST:PORT", value_parser = host)]
-    pub known_host: Vec<String>,
-    /// Don't announce or look for folders on the local network
-    #[arg(long)]
-    pub no_lan: bool,
-    /// UDP port of the announcements on the local network, the same on all devices [default: 29171]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub lan_port: Option<u16>,
-    /// Keep the distributed hash tables of later versions off; this version has none
-    #[arg(long)]
-    pub no_dht: bool,
-    /// Keep the port mapping of later versions off; this version has none
-    #[arg(long)]
-    pub no_upnp: bool,
-    /// How much is logged: error, warn, info, debug or trace, or as in RUST_LOG
-    #[arg(long, value_name = "LEVEL", value_parser = log)]
-    pub log: Option<String>,
-    /// Log one JSON object a line
-    #[arg(long)]
-    pub log_json: bool,
+    /// The options that `config.toml` knows too.
+    #[command(flatten)]
+    pub options: Line,
 }
 
-impl Run {
-    /// What the command line says about the settings.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        let on = |flag: bool| flag.then_some(true);
-        Options {
-            name: self.name.clone(),
-            listen: self.listen,
-            bind: self.bind.clone(),
-            known_hosts: self.known_host.clone(),
-            no_lan: on(self.no_lan),
-            lan_port: self.lan_port,
-            no_dht: on(self.no_dht),
-            no_upnp: on(self.no_upnp),
-            log: self.log.clone(),
-            log_json: on(self.log_json),
+/// What the command line says of the options.
+#[derive(Debug, Clone, Default)]
+pub struct Line(pub Values);
+
+impl Line {
+    fn declared() -> impl Iterator<Item = &'static Declaration> {
+        options::all().filter(|option| option.places.has(Places::LINE))
+    }
+
+    fn take(&mut self, matches: &ArgMatches) {
+        for option in Self::declared() {
+            if option.shape == Shape::Switch {
+                if matches.get_flag(option.key) {
+                    self.0.set(option, Value::Switch(!option.is_negative()));
+                }
+            } else {
+                for value in matches.get_many::<Value>(option.key).into_iter().flatten() {
+                    self.0.put(option, value.clone());
+                }
+            }
         }
     }
 }
 
-fn device_name(text: &str) -> Result<String, String> {
-    check_device_name(text).map(|()| text.to_owned())
+impl FromArgMatches for Line {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut line = Self::default();
+        line.take(matches);
+        Ok(line)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.take(matches);
+        Ok(())
+    }
 }
 
-fn host(text: &str) -> Result<String, String> {
-    known_host::check(text).map(|()| text.to_owned())
+impl Args for Line {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(Self::declared().map(arg))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
 }
 
-fn log(text: &str) -> Result<String, String> {
-    check_log(text).map(|()| text.to_owned())
+/// An option as clap takes it.
+fn arg(option: &'static Declaration) -> Arg {
+    let arg = Arg::new(option.key)
+        .long(option.name)
+        .help(option.explained_on_line());
+    match option.shape {
+        Shape::Switch => arg.action(ArgAction::SetTrue),
+        Shape::One => arg
+            .value_name(option.word)
+            .value_parser(move |text: &str| option.read(text)),
+        Shape::List => arg
+            .value_name(option.word)
+            .value_parser(move |text: &str| option.read(text))
+            .action(ArgAction::Append),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use clap::CommandFactory;
+    use sync_core::options::Port;
+    use sync_discovery::{
+        known_hosts::KNOWN_HOST,
+        lan::{LAN, LAN_PORT},
+    };
 
     fn run(args: &[&str]) -> Result<Run, clap::Error> {
         let args = ["syncd", "run"].iter().chain(args);
@@ -147,16 +156,31 @@ mod tests {
                     --log debug --log-json --home /h";
         let run = run(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!(run.secret.as_deref(), Some("-"));
-        let options = run.options();
-        assert_eq!(options.bind, ["lo", "eth0"]);
-        assert_eq!(options.known_hosts, ["a:1", "[::1]:2"]);
-        assert_eq!(options.listen.unwrap().port, 0);
-        assert_eq!((options.no_lan, options.lan_port), (Some(true), Some(9)));
+        let settings = Settings::new(run.options.0, Values::default());
+        assert_eq!(settings.bind(), ["lo", "eth0"]);
+        let hosts = settings.get(&KNOWN_HOST);
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["a:1", "[::1]:2"]);
+        assert_eq!(settings.listen().port, 0);
+        assert_eq!(
+            (settings.get(&LAN), settings.get(&LAN_PORT)),
+            (false, Port(9))
+        );
+        // Each that may stand there was named above.
+        assert_eq!(Line::declared().count(), settings.values().iter().count());
+    }
+
+    #[test]
+    fn what_was_not_said_is_left_to_the_file() {
+        assert_eq!(
+            run(&["--folder", "/x"]).unwrap().options.0,
+            Values::default()
+        );
     }
 
     #[test]
     fn wrong_usage_is_refused_with_code_2() {
-        let wrong: [&[&str]; 8] = [
+        let wrong: [&[&str]; 9] = [
             &["--listen", "x"],
             &["--known-host", "10.0.0.256:80"],
             &["--secret", "-"],
@@ -164,11 +188,30 @@ mod tests {
             &["--lan-port", "70000"],
             &["--lan-port", "0"],
             &["--log", ""],
+            &["--log", "wran"],
             &["--nonsense"],
         ];
         for args in wrong {
             assert_eq!(run(args).unwrap_err().exit_code(), 2, "{args:?}");
         }
+        let level = run(&["--log", "wran"]).unwrap_err().to_string();
+        assert!(
+            level.contains("off, error, warn, info, debug or trace"),
+            "{level}"
+        );
         assert_eq!(run(&["--help"]).unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn the_help_is_made_from_the_declarations() {
+        let help = run(&["--help"]).unwrap_err().to_string();
+        for line in [
+            "--listen <[ADDR:]PORT>",
+            "[default: 29170]",
+            "[default: the host's name]",
+            "Switch off announcing and looking for folders",
+        ] {
+            assert!(help.contains(line), "{line} isn't in\n{help}");
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     asking::{next_start, report_of},
     control::{Answer, Control, EventLog, NewFolder},
     daemon::Daemon,
+    discovery,
     folder::{FolderAsk, report},
     net::ListCandidates,
     wiring::Wires,
@@ -81,7 +82,7 @@ impl Control for DaemonControl {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 device: Device {
                     id: wires.device_id(),
-                    name: settings.name,
+                    name: settings.name(),
                 },
                 uptime_s: wires.mono().as_secs(),
                 listen: wires.listening().iter().map(ToString::to_string).collect(),
@@ -151,7 +152,9 @@ impl Control for DaemonControl {
             let peers = self.wires.peers.addr().ok_or_else(down)?;
             let (reply, answer) = oneshot::channel();
             peers.do_send(ListCandidates { folder: tag, reply });
-            answer.await.map_err(|_| down())
+            let mut all = answer.await.map_err(|_| down())?;
+            all.extend(discovery::without_address(&self.wires, tag).await);
+            Ok(all)
         })
     }
 

@@ -13,31 +13,27 @@ use serde_json::json;
 use sync_core::{
     control::{
         AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderAction, FolderRef, SecretShown,
-        SecretText, Setting, check_name,
+        SecretText, check_name,
     },
     keys::FolderKeys,
+    options::{Value, Values},
     secret::{Level, SECRET_BYTES, Secret},
 };
-use sync_discovery::{
-    FolderTag,
-    actor::{AddKnownHost, AddLanFolder, RemoveFolder},
-};
+use sync_discovery::{FolderTag, mechanism::Refresh};
 use sync_store::{
     fs::{Disk, RootDisk},
     identity::{IdentityError, SecretsFile},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::{
     asking::{end_part, report_of},
-    config::Options,
     control::NewFolder,
     folder::{FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
-    known_host,
     net::{Member, RefreshFolder},
-    wiring::{self, RosterEntry, Wires, hex, part},
+    wiring::{self, FolderSettings, RosterEntry, Wires, hex, part},
 };
 
 /// The daemon as what its owner changes: its folders, their secrets, its settings.
@@ -47,22 +43,15 @@ pub(crate) struct Daemon {
     book: FolderBook,
     secrets: SecretsFile,
     /// What the command line said; the file is read anew beneath it.
-    line: Options,
+    line: Values,
 }
 
 impl Daemon {
     /// Reads the list and the secrets, and puts the folders on the roster.
-    pub(crate) fn load(wires: Arc<Wires>, line: Options) -> Result<Self, LoadError> {
+    pub(crate) fn load(wires: Arc<Wires>, line: Values) -> Result<Self, LoadError> {
         let book = FolderBook::load(&wires.home.folders())?;
         let secrets = SecretsFile::open(&wires.home.secrets())?;
         for entry in book.entries() {
-            for wrong in entry
-                .known_hosts
-                .iter()
-                .filter_map(|h| known_host::check(h).err())
-            {
-                warn!(folder = %entry.name, "a known host is left out: {wrong}");
-            }
             let keys = secrets
                 .secret(&entry.id)
                 .and_then(|text| Secret::parse(text).ok());
@@ -82,6 +71,7 @@ impl Daemon {
                 }
             }
         }
+        wires.discovery.set(wires.want());
         Ok(Self {
             wires,
             book,
@@ -163,14 +153,8 @@ impl Daemon {
                     "give the daemon's user the right to write there, or choose another directory",
                 )
             })?;
-        let entry = self.back_with_secret(&keys).unwrap_or(FolderEntry {
-            name,
-            path,
-            id: hex(&tag.0),
-            level: keys.level(),
-            paused: false,
-            known_hosts: new.known_hosts,
-            settings: sync_core::control::Settings::default(),
+        let entry = self.back_with_secret(&keys).unwrap_or_else(|| {
+            FolderEntry::new(name, path, hex(&tag.0), keys.level(), new.options)
         });
         // The secret first: an entry without one would be of no use.
         self.secrets
@@ -180,7 +164,7 @@ impl Daemon {
         let shared = roster_entry(&self.wires, &entry, keys);
         self.wires.secretless().retain(|e| e.id != entry.id);
         self.wires.roster().insert(tag, shared.clone());
-        self.announce(tag, &shared);
+        self.announce();
         wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
         info!(folder = %entry.name, path = %entry.path.display(), level = %entry.level, "added");
         let data = json!({ "path": entry.path.to_string_lossy(), "level": entry.level });
@@ -227,6 +211,7 @@ impl Daemon {
             FolderAction::Resume => self.pause(tag, false)?,
             FolderAction::Rescan => {
                 self.ask(tag, FolderAsk::Rescan)?;
+                self.wires.discovery.refresh(Refresh::Folder(tag));
                 if let Some(peers) = self.wires.peers.addr() {
                     peers.do_send(RefreshFolder(tag));
                 }
@@ -235,7 +220,7 @@ impl Daemon {
             FolderAction::Reject => self.ask(tag, FolderAsk::Reject)?,
             FolderAction::Adopt => self.adopt(tag, &entry).await?,
             FolderAction::Move(path) => self.move_to(tag, &entry, Path::new(&path)).await?,
-            FolderAction::Set(setting) => self.set(tag, setting)?,
+            FolderAction::Set(key, value) => self.set(tag, &key, value)?,
         }
         let (tag, entry) = self.wires.find(&FolderRef::Name(entry.name))?;
         Ok(report_of(&self.wires, tag, &entry).await)
@@ -285,22 +270,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn set(&mut self, tag: FolderTag, setting: Setting) -> Result<(), ApiError> {
-        let key = setting.key();
-        let entry = self.change(tag, |entry| match setting {
-            Setting::Lan(on) => entry.settings.lan = on,
-            Setting::KnownHosts(hosts) => entry.known_hosts = hosts,
-            Setting::ArchiveDays(days) => entry.settings.archive_days = days,
-            Setting::MinFree(bytes) => entry.settings.min_free = bytes,
-            Setting::Rescan(seconds) => entry.settings.rescan = seconds,
-        })?;
-        match key {
-            "lan" | "known_hosts" => {
-                self.withdraw(tag);
-                self.announce(tag, &entry);
-            }
-            _ => {}
-        }
+    fn set(&mut self, tag: FolderTag, key: &str, value: Value) -> Result<(), ApiError> {
+        let entry = self.change(tag, |entry| entry.options.insert(key, value))?;
+        self.announce();
         if let Some(actor) = self.wires.folder(tag) {
             actor.do_send(FolderAsk::Tune(Box::new(entry.clone())));
         }
@@ -403,29 +375,9 @@ impl Daemon {
         })
     }
 
-    /// Tells the mechanisms of a folder.
-    fn announce(&self, tag: FolderTag, entry: &RosterEntry) {
-        if let Some(lan) = self.wires.lan.addr().filter(|_| entry.settings.lan) {
-            lan.do_send(AddLanFolder {
-                folder: tag,
-                lan_key: *entry.member.keys().lan_key(),
-            });
-        }
-        if let Some(known) = self.wires.known_hosts.addr() {
-            for host in self.wires.hosts_of(entry) {
-                known.do_send(AddKnownHost { folder: tag, host });
-            }
-        }
-    }
-
-    /// Tells the mechanisms to forget a folder. Sessions stay.
-    fn withdraw(&self, tag: FolderTag) {
-        if let Some(lan) = self.wires.lan.addr() {
-            lan.do_send(RemoveFolder(tag));
-        }
-        if let Some(known) = self.wires.known_hosts.addr() {
-            known.do_send(RemoveFolder(tag));
-        }
+    /// Tells the mechanisms which folders are to be found, and how.
+    fn announce(&self) {
+        self.wires.discovery.set(self.wires.want());
     }
 }
 
@@ -450,8 +402,8 @@ fn from_entry(entry: &FolderEntry, member: &Arc<Member>) -> RosterEntry {
         path: entry.path.clone(),
         member: Arc::clone(member),
         paused: entry.paused,
-        known_hosts: entry.known_hosts.clone(),
-        settings: entry.settings.clone(),
+        options: entry.options.clone(),
+        settings: FolderSettings::from(&entry.options),
     }
 }
 

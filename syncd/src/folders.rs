@@ -10,12 +10,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sync_core::{
-    control::{ApiError, ErrorKind, Settings, check_name},
+    control::{ApiError, ErrorKind, check_name},
+    options::{OptionType, Places, Value, Values},
     secret::Level,
 };
+use sync_discovery::known_hosts::{HostPort, KNOWN_HOST};
 use sync_store::identity::write_atomic;
+use tracing::warn;
 
-use crate::config::position;
+use crate::{config::position, options};
 
 /// The largest list that is read.
 const MAX_FILE: u64 = 8 << 20;
@@ -36,11 +39,55 @@ pub struct FolderEntry {
     /// Whether its user paused it.
     #[serde(default)]
     pub paused: bool,
-    /// Addresses of members.
-    #[serde(default)]
-    pub known_hosts: Vec<String>,
-    /// Its settings.
-    pub settings: Settings,
+    /// Where earlier versions wrote the addresses of members. They are read into the options.
+    #[serde(default, skip_serializing)]
+    known_hosts: Vec<String>,
+    /// What its user chose of the options that folders have, by key.
+    #[serde(rename = "settings", default)]
+    pub options: Values,
+}
+
+impl FolderEntry {
+    /// A folder that isn't paused.
+    #[must_use]
+    pub fn new(name: String, path: PathBuf, id: String, level: Level, options: Values) -> Self {
+        Self {
+            name,
+            path,
+            id,
+            level,
+            paused: false,
+            known_hosts: Vec::new(),
+            options,
+        }
+    }
+
+    /// Brings an entry that was read into its present form. Gives what was left out.
+    fn settle(&mut self) -> Vec<String> {
+        let mut hosts = std::mem::take(&mut self.known_hosts);
+        let key = KNOWN_HOST.declaration.key;
+        if let Some(Value::List(more)) = self.options.value(key) {
+            hosts.extend(more.iter().cloned());
+        }
+        let (good, bad): (Vec<_>, Vec<_>) = hosts
+            .into_iter()
+            .partition(|host| HostPort::read(host).is_ok());
+        if !good.is_empty() || self.options.value(key).is_some() {
+            self.options.insert(key, Value::List(good));
+        }
+        bad
+    }
+}
+
+/// The addresses of members that a folder's user gave.
+pub(crate) fn known_hosts(options: &Values) -> Vec<String> {
+    let hosts = options.get(&KNOWN_HOST);
+    hosts.iter().map(ToString::to_string).collect()
+}
+
+/// A folder's options as reports show them, with the defaults of those that nobody chose.
+pub(crate) fn shown(options: &Values) -> Values {
+    options.clone().complete(options::all(), Places::FOLDER)
 }
 
 /// Why the list can't be used.
@@ -107,7 +154,7 @@ impl FolderBook {
             }
             _ => fs::read_to_string(file).map_err(fail)?,
         };
-        let written: Written = toml::from_str(&text).map_err(|e| {
+        let mut written: Written = toml::from_str(&text).map_err(|e| {
             let (line, column) = position(&text, e.span().map_or(0, |s| s.start));
             let message = e.message().to_owned();
             FoldersError::Damaged {
@@ -117,6 +164,11 @@ impl FolderBook {
                 message,
             }
         })?;
+        for entry in &mut written.folder {
+            for host in entry.settle() {
+                warn!(folder = %entry.name, host, "a known host is left out: it is no HOST:PORT");
+            }
+        }
         Ok(Self {
             file: file.to_owned(),
             entries: written.folder,
@@ -311,18 +363,19 @@ pub fn check_nesting(path: &Path, home: &Path, others: &[&FolderEntry]) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use sync_discovery::lan::LAN;
+
     use super::*;
 
     fn entry(name: &str, path: &str, id: &str) -> FolderEntry {
-        FolderEntry {
-            name: name.into(),
-            path: path.into(),
-            id: id.into(),
-            level: Level::ReadWrite,
-            paused: false,
-            known_hosts: vec!["a:1".into()],
-            settings: Settings::default(),
-        }
+        let options = Values::default().with(&KNOWN_HOST, vec!["a:1".parse().unwrap()]);
+        FolderEntry::new(
+            name.into(),
+            path.into(),
+            id.into(),
+            Level::ReadWrite,
+            options,
+        )
     }
 
     #[test]
@@ -388,5 +441,30 @@ mod tests {
         fs::write(&file, "[[folder]]\nname = 3\n").unwrap();
         let error = FolderBook::load(&file).unwrap_err().to_string();
         assert!(error.contains("folders.toml:2:8: "), "{error}");
+    }
+
+    #[test]
+    fn a_list_of_an_earlier_version_keeps_its_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("folders.toml");
+        let written = "[[folder]]\nname = \"a\"\npath = \"/a\"\nid = \"1\"\nlevel = \"read-write\"\npaused = false\n\
+                       known_hosts = [\"Nas:1\", \"nowhere\"]\n[folder.settings]\nlan = false\narchive_days = 7\n\
+                       min_free = 1000\nrescan = 60\nadded_later = \"x\"\n";
+        fs::write(&file, written).unwrap();
+        let mut book = FolderBook::load(&file).unwrap();
+        let options = book.entries()[0].options.clone();
+        assert_eq!(known_hosts(&options), ["nas:1"]);
+        assert!(!options.get(&LAN));
+        let disk = crate::wiring::FolderSettings::from(&options);
+        assert_eq!(
+            (disk.archive_days, disk.min_free, disk.rescan),
+            (7, 1000, 60)
+        );
+        // What a later version wrote isn't lost by a write of this one.
+        book.put(entry("b", "/b", "2")).unwrap();
+        let again = FolderBook::load(&file).unwrap();
+        assert_eq!(again.entries(), book.entries());
+        let kept = again.entries()[0].options.value("added_later");
+        assert_eq!(kept, Some(&Value::Text("x".into())));
     }
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::{
     EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-use crate::config::Settings;
+use crate::{config::Settings, options::LOG_JSON};
 
 /// Changes how much is logged.
 #[derive(Debug, Clone, Default)]
@@ -27,17 +27,16 @@ impl LogControl {
 /// Starts logging for the whole process. The level is the given one, else `RUST_LOG`, else `info`.
 #[must_use]
 pub fn start(settings: &Settings) -> LogControl {
-    let (filter, handle) = reload::Layer::new(filter(settings.log.as_deref()));
+    let (filter, handle) = reload::Layer::new(filter(settings.log().as_deref()));
     let stderr = std::io::stderr;
-    let plain = (!settings.log_json).then(|| {
+    let as_json = settings.get(&LOG_JSON);
+    let plain = (!as_json).then(|| {
         fmt::layer()
             .with_writer(stderr)
             .with_target(false)
             .with_ansi(stderr().is_terminal())
     });
-    let json = settings
-        .log_json
-        .then(|| fmt::layer().json().with_writer(stderr));
+    let json = as_json.then(|| fmt::layer().json().with_writer(stderr));
     let started = tracing_subscriber::registry()
         .with(filter)
         .with(plain)

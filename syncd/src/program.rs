@@ -76,7 +76,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn begin(args: Run) -> Result<(), Failure> {
-    let options = args.options();
+    let options = args.options.0.clone();
     let secret = match args.secret {
         Some(given) => {
             let text = read_secret(given).map_err(|e| Failure::Failed(e.into()))?;

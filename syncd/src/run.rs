@@ -12,6 +12,7 @@ use sync_core::{
         AddedFolder, ApiError, ErrorKind, EventType, Folder, FolderRef, SecretText, check_name,
     },
     keys::FolderKeys,
+    options::Values,
     secret::Secret,
 };
 use sync_net::{stream::Clock, tcp::BindError};
@@ -21,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::{ConfigError, Options, Settings},
+    config::{self, ConfigError, Settings},
     control::{Control, ControlError, ControlSocket, NewFolder},
     control_impl::DaemonControl,
     daemon::{Daemon, LoadError},
+    discovery,
     home::{Home, HomeError},
     lock::{Lock, LockError},
     log, say, shutdown,
@@ -38,7 +40,7 @@ pub struct Start {
     /// The home, if it isn't the usual one.
     pub home: Option<PathBuf>,
     /// What the command line says.
-    pub options: Options,
+    pub options: Values,
     /// A folder to add if it is new.
     pub folder: Option<PathBuf>,
     /// The secret of that folder.
@@ -133,8 +135,8 @@ pub(crate) fn run_and(
 ) -> Result<(), RunError> {
     let home = Home::open(&Home::locate(start.home.as_deref())?)?;
     let lock = Lock::take(&home.lock())?;
-    let settings = Settings::from(start.options.clone().over(Options::read(&home.config())?));
-    if settings.listen.addr.is_some() && !settings.bind.is_empty() {
+    let settings = Settings::new(start.options.clone(), config::read(&home.config())?);
+    if settings.listen().addr.is_some() && !settings.bind().is_empty() {
         return Err(RunError::TwoPlaces);
     }
     // Sessions are driven on these threads; the actors' own thread is the one that blocks here.
@@ -171,7 +173,7 @@ async fn serve(
         Default::default()
     };
     let device = DeviceIdentity::load_or_create(&home.identity(), unix_ns())?;
-    let sockets = wiring::open_port(&settings, settings.listen.port)?;
+    let sockets = wiring::open_port(&settings, settings.listen().port)?;
     let control_socket = ControlSocket::bind(&home.socket()).await?;
     let no_random = |e: getrandom::Error| RunError::System {
         doing: "drawing a random number",
@@ -207,10 +209,7 @@ async fn serve(
     let root = &wires.root;
     wiring::add(root, wiring::peers(&wires));
     wiring::add(root, wiring::listener(&wires, Some(sockets)));
-    wiring::add(root, wiring::known_hosts(&wires));
-    if wires.settings().lan {
-        wiring::add(root, wiring::lan(&wires));
-    }
+    discovery::start(&wires);
     daemon.lock().await.start_folders();
     if start.foreground {
         shutdown::watch_signals(stop.clone(), daemon).map_err(|source| RunError::System {
@@ -316,7 +315,7 @@ async fn begin_folder(
                 path,
                 secret,
                 name: None,
-                known_hosts: Vec::new(),
+                options: Values::default(),
             };
             let AddedFolder { folder, secret } = api.add_with_directory(new).await?;
             (folder, secret)

@@ -2,35 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use sync_core::control::{Folder, SecretText};
-use sync_discovery::actor::LanStatusQuery;
+use sync_core::control::{Folder, FolderRef, SecretText};
 
 use crate::wiring::Wires;
 
 /// How this device can be found, in one line.
 pub(crate) async fn how_found(wires: &Wires, folder: &Folder) -> String {
-    let settings = wires.settings();
     let mut ways = Vec::new();
-    if settings.lan && folder.settings.lan {
-        let status = match wires.lan.addr() {
-            Some(lan) => lan.send(LanStatusQuery).await.ok(),
-            None => None,
-        };
-        match status.map(|s| s.interfaces).filter(|i| !i.is_empty()) {
-            Some(interfaces) => ways.push(format!(
-                "by beacons on the local network ({}, UDP port {})",
-                interfaces.join(", "),
-                settings.lan_port
-            )),
-            None => ways.push("by beacons on the local network, once there is one".to_owned()),
-        }
-    }
-    let mut hosts = folder.known_hosts.clone();
-    hosts.extend(settings.known_hosts);
-    if !hosts.is_empty() {
-        hosts.sort();
-        hosts.dedup();
-        ways.push(format!("by asking {}", hosts.join(", ")));
+    if let Ok((tag, _)) = wires.find(&FolderRef::Name(folder.name.clone())) {
+        let found = wires.discovery.of_folder(tag).await;
+        ways.extend(found.into_iter().filter_map(|(_, status)| status.how_found));
     }
     let port = wires.port.load(std::sync::atomic::Ordering::Relaxed);
     ways.push(format!(

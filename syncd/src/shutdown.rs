@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::{
     asking::end_part,
     daemon::Daemon,
+    discovery,
     wiring::{Wires, part},
 };
 
@@ -70,9 +71,8 @@ pub(crate) async fn stop_all(wires: &Arc<Wires>) {
     wires.events.push(EventType::Stopping, None, json!({}));
     let deadline = began + DEADLINE;
     let first = async {
-        for name in [part::LAN, part::KNOWN_HOSTS, part::LISTENER] {
-            let _ = end_part(wires, name.to_owned()).await;
-        }
+        discovery::end(wires).await;
+        let _ = end_part(wires, part::LISTENER.to_owned()).await;
         let _ = end_part(wires, part::PEERS.to_owned()).await;
     };
     if timeout_at(began + GOODBYES, first).await.is_err() {

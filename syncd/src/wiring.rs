@@ -5,9 +5,9 @@
 //! the address book keep its address, as they know nothing of this module, and are made anew with it.
 //!
 //! ```text
-//!   LanActor ──┐ Discovered             NewSession ┌── ListenerActor
-//!              ├────────────▶ PeersActor ◀─────────┤
-//!   KnownHosts ┘              │   ▲                └── dialling tasks
+//!   mechanisms   Discovered             NewSession ┌── ListenerActor
+//!   of discovery ────────────▶ PeersActor ◀────────┤
+//!        ▲ Order              │   ▲                └── dialling tasks
 //!                   PeerUp,   │   │ BanPeer, FolderUp, FolderDown
 //!                   PeerDown  ▼   │
 //!   session readers ───────▶ FolderActor (one for each folder, on its own thread)
@@ -45,26 +45,25 @@ use std::{
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use sync_core::{
-    control::{ApiError, ErrorKind, FolderRef, Mechanism, Settings as FolderSettings},
+    control::{ARCHIVE_DAYS, ApiError, ErrorKind, FolderRef, MIN_FREE, Mechanism, RESCAN},
     ids::{PeerKey, SessionId},
+    options::Values,
     time::Now,
 };
 use sync_discovery::{
     FolderTag,
-    actor::{KnownHostsActor, LanActor, LanStatusQuery},
-    known_hosts::HostPort,
+    mechanism::{Want, WantedFolder},
 };
 use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, stream::Clock};
 use tokio::runtime::Handle;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-pub(crate) use parts::{
-    FolderWatch, add, control, folder, known_hosts, lan, listener, open_port, peers,
-};
+pub(crate) use parts::{FolderWatch, add, book, control, folder, listener, open_port, peers};
 
 use crate::{
     config::Settings,
     control::EventLog,
+    discovery::{self, Discovery},
     folder::FolderActor,
     folders::{self, FolderEntry},
     home::Home,
@@ -79,12 +78,8 @@ pub(crate) mod part {
     pub(crate) const LISTENER: &str = "listener";
     /// The address book and the sessions.
     pub(crate) const PEERS: &str = "peers";
-    /// The beacon on the local network.
-    pub(crate) const LAN: &str = "lan";
     /// The control API.
     pub(crate) const CONTROL: &str = "control";
-    /// The known hosts.
-    pub(crate) const KNOWN_HOSTS: &str = "known-hosts";
 
     /// A folder.
     pub(crate) fn folder(tag: &sync_discovery::FolderTag) -> String {
@@ -129,8 +124,31 @@ pub(crate) struct RosterEntry {
     pub(crate) path: PathBuf,
     pub(crate) member: Arc<Member>,
     pub(crate) paused: bool,
-    pub(crate) known_hosts: Vec<String>,
+    /// What its user chose of the options that folders have.
+    pub(crate) options: Values,
+    /// What of it concerns the disk.
     pub(crate) settings: FolderSettings,
+}
+
+/// The settings of a folder that concern its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FolderSettings {
+    /// Days that replaced and deleted files are kept.
+    pub(crate) archive_days: u32,
+    /// Bytes that are left free.
+    pub(crate) min_free: u64,
+    /// Seconds between two looks at the whole disk.
+    pub(crate) rescan: u64,
+}
+
+impl From<&Values> for FolderSettings {
+    fn from(options: &Values) -> Self {
+        Self {
+            archive_days: options.get(&ARCHIVE_DAYS).0,
+            min_free: options.get(&MIN_FREE).0,
+            rescan: options.get(&RESCAN).0.as_secs(),
+        }
+    }
 }
 
 /// A folder's actor, and whether it can take sessions.
@@ -164,8 +182,7 @@ pub(crate) struct Wires {
     secretless: Mutex<Vec<FolderEntry>>,
     pub(crate) peers: Slot<PeersActor>,
     pub(crate) listener: Slot<ListenerActor>,
-    pub(crate) lan: Slot<LanActor>,
-    pub(crate) known_hosts: Slot<KnownHostsActor>,
+    pub(crate) discovery: Discovery,
     pub(crate) listening: Mutex<Vec<SocketAddr>>,
     pub(crate) port: AtomicU16,
     /// Bytes of all sessions since the start: sent, received.
@@ -207,8 +224,7 @@ impl Wires {
             secretless: Mutex::default(),
             peers: Slot::default(),
             listener: Slot::default(),
-            lan: Slot::default(),
-            known_hosts: Slot::default(),
+            discovery: Discovery::default(),
             listening: Mutex::default(),
             port: AtomicU16::new(0),
             traffic: Arc::default(),
@@ -251,7 +267,7 @@ impl Wires {
     /// What this device says to peers.
     pub(crate) fn hello(&self) -> Hello {
         Hello::new(
-            &self.settings().name,
+            &self.settings().name(),
             self.boot_nonce,
             self.port.load(Ordering::Relaxed),
         )
@@ -295,18 +311,20 @@ impl Wires {
             .clone()
     }
 
-    /// The hosts known for a folder: its own and the daemon's.
-    pub(crate) fn hosts_of(&self, entry: &RosterEntry) -> Vec<HostPort> {
-        let all = self.settings().known_hosts;
-        let mut hosts: Vec<HostPort> = entry
-            .known_hosts
-            .iter()
-            .chain(&all)
-            .filter_map(|host| host.parse().ok())
-            .collect();
-        hosts.sort();
-        hosts.dedup();
-        hosts
+    /// What is wanted of the mechanisms of discovery now.
+    pub(crate) fn want(&self) -> Want {
+        let settings = self.settings();
+        let folder = |entry: &RosterEntry| WantedFolder {
+            lan_key: zeroize::Zeroizing::new(*entry.member.keys().lan_key()),
+            options: entry.options.clone(),
+        };
+        let roster = self.roster();
+        Want {
+            port: self.port.load(Ordering::Relaxed),
+            bind: settings.bind(),
+            options: settings.values().clone(),
+            folders: roster.iter().map(|(tag, e)| (*tag, folder(e))).collect(),
+        }
     }
 
     /// This device's own id. It is in no way linked to what peers know it by.
@@ -357,50 +375,21 @@ impl Wires {
 
     /// Each way to be found, for reports.
     pub(crate) async fn mechanisms(&self) -> Vec<Mechanism> {
-        let settings = self.settings();
-        let trouble = |part: &str| match self.board.state(part) {
+        let mut all = discovery::status(self).await;
+        let port = self.port.load(Ordering::Relaxed);
+        let down = match self.board.state(part::LISTENER) {
             Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => {
                 Some(reason)
             }
             _ => None,
         };
-        let lan = match (settings.lan, trouble(part::LAN)) {
-            (false, _) => (false, Some("switched off".to_owned())),
-            (true, Some(reason)) => (false, Some(reason)),
-            (true, None) => {
-                let mut detail = format!("UDP port {}", settings.lan_port);
-                let status = match self.lan.addr() {
-                    Some(lan) => lan.send(LanStatusQuery).await.ok(),
-                    None => None,
-                };
-                // One is enough to look into it.
-                if let Some((place, error)) = status.and_then(|s| s.trouble.into_iter().next()) {
-                    detail = format!("{detail}; {place}: {error}");
-                }
-                (true, Some(detail))
-            }
-        };
-        let hosts: usize = self
-            .roster()
-            .values()
-            .map(|entry| self.hosts_of(entry).len())
-            .sum();
-        let known = match trouble(part::KNOWN_HOSTS) {
-            Some(reason) => (false, Some(reason)),
-            None => (hosts > 0, Some(format!("{hosts} known"))),
-        };
-        let port = self.port.load(Ordering::Relaxed);
-        let incoming = match trouble(part::LISTENER) {
-            Some(reason) => (false, Some(reason)),
-            None => (true, Some(format!("TCP port {port}"))),
-        };
-        [("lan", lan), ("known-host", known), ("incoming", incoming)]
-            .map(|(name, (on, detail))| Mechanism {
-                name: name.to_owned(),
-                on,
-                detail,
-            })
-            .to_vec()
+        all.push(Mechanism {
+            name: "incoming".to_owned(),
+            on: down.is_none(),
+            detail: Some(down.unwrap_or_else(|| format!("TCP port {port}"))),
+            trouble: Vec::new(),
+        });
+        all
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sync_core::secret::Secret;
+use sync_core::{options::Values, secret::Secret};
+use sync_discovery::{known_hosts::KNOWN_HOST, lan::LAN};
 use syncd::{
-    config::{Listen, Options},
+    options::{DeviceName, LISTEN, Listen, NAME},
     run::{Ready, RunError, Start, run},
 };
 use tokio::sync::oneshot;
@@ -20,6 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 /// No step takes so long unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+fn on_loopback(port: u16) -> Values {
+    let addr = Some([127, 0, 0, 1].into());
+    Values::default()
+        .with(&LISTEN, Listen { addr, port })
+        .with(&LAN, false)
+}
 
 struct Daemon {
     ready: Ready,
@@ -29,16 +37,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(home: &Path, folder: &Path, secret: &Secret, known_hosts: Vec<String>) -> Self {
-        let options = Options {
-            name: Some(home.file_name().unwrap().to_string_lossy().into_owned()),
-            listen: Some(Listen {
-                addr: Some([127, 0, 0, 1].into()),
-                port: 0,
-            }),
-            known_hosts,
-            no_lan: Some(true),
-            ..Options::default()
-        };
+        let name = home.file_name().unwrap().to_string_lossy().into_owned();
+        let hosts = known_hosts.iter().map(|host| host.parse().unwrap());
+        let options = on_loopback(0)
+            .with(&NAME, DeviceName(name))
+            .with(&KNOWN_HOST, hosts.collect());
         let start = Start {
             home: Some(home.to_owned()),
             options,
@@ -145,17 +148,9 @@ fn what_is_in_the_way_of_a_start_is_told() {
     let secret = Secret::generate([6; 21]);
     let one = Daemon::start(&at("home"), &at("folder"), &secret, Vec::new());
     let again = |home: PathBuf, folder: Option<PathBuf>, port: u16| {
-        let options = Options {
-            listen: Some(Listen {
-                addr: Some([127, 0, 0, 1].into()),
-                port,
-            }),
-            no_lan: Some(true),
-            ..Options::default()
-        };
         let start = Start {
             home: Some(home),
-            options,
+            options: on_loopback(port),
             folder,
             ..Start::default()
         };
@@ -180,6 +175,9 @@ fn what_is_in_the_way_of_a_start_is_told() {
     )
     .unwrap();
     let wrong = again(at("home-2"), None, 0);
-    assert!(wrong.contains("config.toml:2:10: "), "{wrong}");
+    assert!(
+        wrong.contains("config.toml:2:10: `x` is no value"),
+        "{wrong}"
+    );
     one.end();
 }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::Settings;
-use crate::secret::Level;
+use crate::{options::Values, secret::Level};
 
 /// A folder, as this daemon sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +40,8 @@ pub struct Folder {
     pub local_edits: u64,
     /// The addresses that were given for it, `host:port`.
     pub known_hosts: Vec<String>,
-    /// Its settings.
-    pub settings: Settings,
+    /// Its settings by their keys, those that nobody set with their defaults.
+    pub settings: Values,
     /// What goes over the wire for it now.
     #[serde(default)]
     pub rates: Rates,

@@ -5,8 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{ApiError, Folder, Setting};
-use crate::secret::Level;
+use super::{ApiError, Folder};
+use crate::{
+    options::{Declaration, Places, Value},
+    secret::Level,
+};
 
 /// The longest name of a folder, in bytes.
 const MAX_NAME: usize = 128;
@@ -100,7 +103,7 @@ pub struct MoveFolder {
     pub path: String,
 }
 
-/// Changes one setting. [`Setting::parse`] says what may stand here.
+/// Changes one setting. `GET /api/v1/options` says what may stand here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetFolder {
@@ -108,6 +111,47 @@ pub struct SetFolder {
     pub key: String,
     /// What it is to be.
     pub value: String,
+}
+
+/// An option, as its declaration says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionInfo {
+    /// How it is written on the daemon's command line (after two hyphens) and in `config.toml`; none if it can't stand
+    /// there.
+    pub name: Option<String>,
+    /// Its key among the settings of a folder; none if it isn't one.
+    pub key: Option<String>,
+    /// The word that stands for its value.
+    pub value: String,
+    /// What it takes.
+    pub takes: String,
+    /// What it is for.
+    pub help: String,
+    /// What it is by default, as a person would write it.
+    pub default: Option<String>,
+    /// Whether a change in `config.toml` takes effect only at the next start.
+    pub restart: bool,
+}
+
+impl From<&Declaration> for OptionInfo {
+    fn from(option: &Declaration) -> Self {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Self {
+            name: option
+                .places
+                .has(Places::FILE)
+                .then(|| option.name.to_owned()),
+            key: option
+                .places
+                .has(Places::FOLDER)
+                .then(|| option.key.to_owned()),
+            value: option.word.to_owned(),
+            takes: option.takes.to_owned(),
+            help: option.help.to_owned(),
+            default: text(option.default).or_else(|| text(option.default_help)),
+            restart: option.restart,
+        }
+    }
 }
 
 /// The answer to a request to stop.
@@ -130,8 +174,8 @@ pub enum FolderAction {
     Adopt,
     /// The root was moved on purpose, to this absolute path.
     Move(String),
-    /// Change a setting.
-    Set(Setting),
+    /// Change the setting with this key to a value that its declaration has read.
+    Set(String, Value),
     /// Let the held deletions go.
     Approve,
     /// Fetch back what the held deletions took.

@@ -2,7 +2,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::secret::Level;
+use crate::{
+    options::{Places, Values},
+    secret::Level,
+};
 
 fn folder() -> Folder {
     Folder {
@@ -41,7 +44,7 @@ fn folder() -> Folder {
         errors: 0,
         local_edits: 0,
         known_hosts: vec!["nas:29170".into()],
-        settings: Settings::default(),
+        settings: Values::default(),
         rates: Rates::default(),
         scan: None,
         held: None,
@@ -155,42 +158,12 @@ fn folders_are_named_or_located() {
 }
 
 #[test]
-fn settings_are_read_as_people_write_them() {
-    assert_eq!(Setting::parse("lan", "off"), Ok(Setting::Lan(false)));
+fn the_settings_of_the_disk_have_the_keys_and_units_that_scripts_depend_on() {
+    let settings = Values::default().complete(DISK_SETTINGS.iter().copied(), Places::FOLDER);
     assert_eq!(
-        Setting::parse("min_free", "2 GiB"),
-        Ok(Setting::MinFree(2 << 30))
+        serde_json::to_value(settings).unwrap(),
+        json!({"archive_days": 30, "min_free": 268_435_456_u64, "rescan": 3_600})
     );
-    assert_eq!(
-        Setting::parse("min_free", "1000"),
-        Ok(Setting::MinFree(1000))
-    );
-    assert_eq!(
-        Setting::parse("known_hosts", "nas:29170, [fe80::1]:1,,192.0.2.1:2"),
-        Ok(Setting::KnownHosts(vec![
-            "nas:29170".into(),
-            "[fe80::1]:1".into(),
-            "192.0.2.1:2".into()
-        ]))
-    );
-    assert_eq!(
-        Setting::parse("known_hosts", ""),
-        Ok(Setting::KnownHosts(Vec::new()))
-    );
-    for (key, value) in [
-        ("lan", "maybe"),
-        ("archive_days", "-1"),
-        ("archive_days", "1000000"),
-        ("min_free", "1 parsec"),
-        ("min_free", "99999999999999999999"),
-        ("min_free", "18446744073709551615k"),
-        ("min_free", ""),
-        ("rescan", "0"),
-        ("send_only", "on"),
-    ] {
-        let error = Setting::parse(key, value).unwrap_err();
-        assert!(error.to_string().len() > 20, "{key} {value}: {error}");
-    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(600);
 /// A resolver that has said nothing for so long is taken to have failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ADDRESSES: usize = 16;
-const MAX_HOSTS: usize = 4096;
+pub(super) const MAX_HOSTS: usize = 4096;
 const MAX_IN_FLIGHT: usize = 8;
 
 /// A name to ask the resolver for. Its answer goes to

@@ -7,6 +7,10 @@
 
 mod host_port;
 mod machine;
+#[cfg(feature = "actor")]
+mod mechanism;
 
 pub use host_port::{Host, HostPort, HostPortError};
 pub use machine::{KnownHosts, Resolve, TooManyHosts};
+#[cfg(feature = "actor")]
+pub use mechanism::{KNOWN_HOST, KnownHostsMechanism, Resolved};

@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const CANDIDATE_LIFE: Duration = Duration::from_secs(90);
 /// Between two announces, however often interfaces and folders change.
 const MIN_GAP: Duration = Duration::from_millis(500);
-const MAX_FOLDERS: usize = 4096;
+pub(super) const MAX_FOLDERS: usize = 4096;
 /// Datagrams to each destination in one announce; folders that don't fit have
 /// their turn 30 seconds later.
 const MAX_DATAGRAMS: usize = 8;
@@ -145,7 +145,8 @@ impl LanBeacon {
         }
     }
 
-    /// Adds a folder, or gives it another key, and announces soon.
+    /// Adds a folder, or gives it another key, and announces soon. One that is
+    /// there with this key stays as it is.
     ///
     /// # Errors
     /// [`TooManyFolders`] when 4,096 are there already.
@@ -158,8 +159,11 @@ impl LanBeacon {
         if self.folders.len() >= MAX_FOLDERS && !self.folders.contains_key(&folder) {
             return Err(TooManyFolders);
         }
-        self.folders.insert(folder, Zeroizing::new(lan_key));
-        self.announce_soon(now);
+        let new = Zeroizing::new(lan_key);
+        if self.folders.get(&folder) != Some(&new) {
+            self.folders.insert(folder, new);
+            self.announce_soon(now);
+        }
         Ok(())
     }
 

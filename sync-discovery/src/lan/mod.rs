@@ -31,8 +31,19 @@
 
 mod beacon;
 mod limits;
+#[cfg(feature = "actor")]
+mod links;
+#[cfg(feature = "actor")]
+mod mechanism;
+#[cfg(feature = "actor")]
+mod sockets;
 pub mod wire;
 
+#[cfg(feature = "actor")]
+pub use self::{
+    links::interface_addresses,
+    mechanism::{Heard, LAN, LAN_PORT, LanMechanism},
+};
 pub use beacon::{Destination, LanBeacon, LanConfig, LanStats, TooManyFolders, Transmit};
 
 /// The UDP port of the beacon, unless configured otherwise.

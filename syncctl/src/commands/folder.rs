@@ -1,11 +1,9 @@
 //! `folder …`: adds, lists, changes and removes folders.
 
 use serde_json::{Value, json};
-use sync_core::control::{
-    AddFolder, AddedFolder, Folder, MoveFolder, RemovedFolder, SecretText, SetFolder,
-};
+use sync_core::control::{AddFolder, AddedFolder, Folder, MoveFolder, RemovedFolder, SecretText};
 
-use super::{Ended, peers};
+use super::{Ended, peers, settings};
 use crate::{
     Exit, Failure, Out,
     cli::{AddArgs, FolderCommand, SomeFolders},
@@ -58,14 +56,7 @@ pub(crate) async fn run(client: &Client, command: FolderCommand, out: &mut Out) 
             )
             .await
         }
-        FolderCommand::Set(args) => {
-            let done = format!("{} is set to {}", safe(&args.key), safe(&args.value));
-            let body = SetFolder {
-                key: args.key,
-                value: args.value,
-            };
-            act(client, &args.folder, "set", &body, &done, out).await
-        }
+        FolderCommand::Set(args) => settings::run(client, args, out).await,
     }
 }
 
@@ -176,7 +167,17 @@ async fn show(client: &Client, folder: &str, out: &mut Out) -> Ended {
         return Ok(Exit::Done);
     }
     let folder: Folder = client.read(answer)?;
-    for (key, value) in lines(&folder, out) {
+    let settings = settings::of(client, &folder).await?;
+    let mut lines = lines(&folder, out);
+    lines.extend(settings.iter().map(|setting| {
+        let value = if out.stdout_terminal {
+            setting.shown()
+        } else {
+            setting.plain()
+        };
+        (setting.key(), value)
+    }));
+    for (key, value) in lines {
         out.line(&if out.stdout_terminal {
             format!("{key:<14}{value}")
         } else {
@@ -197,13 +198,6 @@ async fn show(client: &Client, folder: &str, out: &mut Out) -> Ended {
 
 fn lines(folder: &Folder, out: &Out) -> Vec<(&'static str, String)> {
     let person = out.stdout_terminal;
-    let size = |bytes: u64| {
-        if person {
-            text::size(bytes)
-        } else {
-            bytes.to_string()
-        }
-    };
     let counts = |c: sync_core::control::Counts| {
         format!(
             "{}, {}, {}",
@@ -212,7 +206,6 @@ fn lines(folder: &Folder, out: &Out) -> Vec<(&'static str, String)> {
             text::size(c.bytes)
         )
     };
-    let settings = &folder.settings;
     let mut lines = vec![
         ("folder", safe(&folder.name)),
         ("path", safe(&folder.path)),
@@ -255,22 +248,6 @@ fn lines(folder: &Folder, out: &Out) -> Vec<(&'static str, String)> {
             ));
         }
     }
-    let hosts: Vec<String> = folder.known_hosts.iter().map(|host| safe(host)).collect();
-    lines.push((
-        "known hosts",
-        if hosts.is_empty() {
-            "-".into()
-        } else {
-            hosts.join(", ")
-        },
-    ));
-    lines.push(("lan", if settings.lan { "on" } else { "off" }.into()));
-    lines.push(("archive", format!("{} days", settings.archive_days)));
-    lines.push(("min free", size(settings.min_free)));
-    lines.push((
-        "rescan",
-        format!("every {}", text::duration(settings.rescan)),
-    ));
     lines
 }
 
@@ -307,7 +284,7 @@ async fn remove(client: &Client, folder: &str, out: &mut Out) -> Ended {
     Ok(Exit::Done)
 }
 
-async fn act(
+pub(super) async fn act(
     client: &Client,
     folder: &str,
     verb: &str,

@@ -9,6 +9,7 @@ mod file;
 mod folder;
 mod peers;
 mod secret;
+mod settings;
 mod shutdown;
 mod status;
 mod wait;

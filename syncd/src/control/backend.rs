@@ -7,11 +7,12 @@ use sync_core::{
         AddFolder, AddedFolder, ApiError, Candidate, ErrorItem, FileInfo, Folder, FolderAction,
         FolderRef, RemovedFolder, SecretShown, Status, check_name,
     },
+    options::Values,
     secret::{Level, Secret},
 };
+use sync_discovery::known_hosts::KNOWN_HOST;
 
 use super::EventLog;
-use crate::known_host;
 
 /// The longest path of a folder's root, in bytes: what Linux takes.
 const MAX_PATH: usize = 4095;
@@ -69,8 +70,8 @@ pub struct NewFolder {
     pub secret: Option<Secret>,
     /// Its name; without one, the last part of the path.
     pub name: Option<String>,
-    /// Addresses of members, `host:port`.
-    pub known_hosts: Vec<String>,
+    /// What was chosen of the options that folders have.
+    pub options: Values,
 }
 
 impl NewFolder {
@@ -88,12 +89,20 @@ impl NewFolder {
         if let Some(name) = &request.name {
             check_name(name)?;
         }
-        known_host::check_all(&request.known_hosts).map_err(ApiError::bad_request)?;
+        let mut options = Values::default();
+        if !request.known_hosts.is_empty() {
+            let hosts = &KNOWN_HOST.declaration;
+            let read = hosts.parse("known_hosts", &request.known_hosts.join(","));
+            options.set(
+                hosts,
+                read.map_err(|error| ApiError::bad_request(error.to_string()))?,
+            );
+        }
         Ok(Self {
             path: absolute(&request.path)?,
             secret,
             name: request.name,
-            known_hosts: request.known_hosts,
+            options,
         })
     }
 }

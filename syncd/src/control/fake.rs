@@ -15,8 +15,9 @@ use sync_core::{
     control::{
         AddedFolder, ApiError, Candidate, Counts, Device, ErrorItem, ErrorKind, EventType,
         FileInfo, Folder, FolderAction, FolderRef, FolderState, FoundBy, Mechanism, Need, Rates,
-        RemovedFolder, SecretShown, SecretText, Setting, Status, Traffic, check_name,
+        RemovedFolder, SecretShown, SecretText, Status, Traffic, check_name,
     },
+    options::Value,
     secret::{Level, SECRET_BYTES, Secret},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::samples::{absent, candidates, file, stuck};
 pub use self::samples::{folder, hold, peer};
 use super::{Answer, Control, EventLog, NewFolder};
+use crate::folders;
 
 /// What the fake says. A test may change all of it.
 #[derive(Debug, Clone)]
@@ -67,11 +69,13 @@ impl FakeControl {
                     name: "lan".into(),
                     on: true,
                     detail: Some("port 29171".into()),
+                    trouble: Vec::new(),
                 },
                 Mechanism {
                     name: "known-host".into(),
                     on: true,
                     detail: Some("1 host".into()),
+                    trouble: Vec::new(),
                 },
             ],
             folders: Vec::new(),
@@ -125,6 +129,8 @@ impl FakeControl {
                 down: 52_428_800,
             };
             photos.known_hosts = vec!["nas.lan:29170".into()];
+            let hosts = Value::List(photos.known_hosts.clone());
+            photos.settings.insert("known_hosts", hosts);
             photos.peers = vec![peer(
                 "NAS7B2QX",
                 "nas",
@@ -239,7 +245,8 @@ impl FakeControl {
             .secret
             .unwrap_or_else(|| Secret::generate([fill; SECRET_BYTES]));
         let mut folder = folder(&name, &path, secret.level());
-        folder.known_hosts = request.known_hosts;
+        folder.settings = folders::shown(&request.options);
+        folder.known_hosts = folders::known_hosts(&request.options);
         let text = made.then(|| SecretText::new(secret.reveal()));
         state.status.folders.push(folder.clone());
         state.status.folders.sort_by(|a, b| a.name.cmp(&b.name));
@@ -395,13 +402,10 @@ fn apply(folder: &mut Folder, action: FolderAction) -> Result<(), ApiError> {
             }
             (folder.state, folder.reason) = (idle, None);
         }
-        FolderAction::Set(setting) => match setting {
-            Setting::Lan(on) => folder.settings.lan = on,
-            Setting::KnownHosts(hosts) => folder.known_hosts = hosts,
-            Setting::ArchiveDays(days) => folder.settings.archive_days = days,
-            Setting::MinFree(bytes) => folder.settings.min_free = bytes,
-            Setting::Rescan(seconds) => folder.settings.rescan = seconds,
-        },
+        FolderAction::Set(key, value) => {
+            folder.settings.insert(&key, value);
+            folder.known_hosts = folders::known_hosts(&folder.settings);
+        }
     }
     Ok(())
 }

@@ -19,15 +19,16 @@ use serde::de::DeserializeOwned;
 use sync_core::{
     control::{
         AddFolder, AddedFolder, ApiError, Candidate, ErrorItem, ErrorKind, FileInfo, Folder,
-        FolderAction, FolderRef, MAX_BODY, MoveFolder, Peer, RemovedFolder, SecretShown, SetFolder,
-        Setting, Status, Stopping,
+        FolderAction, FolderRef, MAX_BODY, MoveFolder, OptionInfo, Peer, RemovedFolder,
+        SecretShown, SetFolder, Status, Stopping,
     },
+    options::find_setting,
     secret::Level,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Control, NewFolder, backend::absolute, metrics};
-use crate::known_host;
+use crate::options;
 
 /// The longest path of a file in a folder, in bytes, as `sync_core::path` takes it.
 const MAX_FILE_PATH: usize = 4096;
@@ -70,6 +71,7 @@ const ROUTES: &[Route] = &[
     route("GET", "/api/v1/openapi.json", || get(openapi)),
     route("GET", "/api/v1/status", || get(status)),
     route("GET", "/api/v1/events", || get(events)),
+    route("GET", "/api/v1/options", || get(option_list)),
     route("POST", "/api/v1/shutdown", || post(shutdown)),
     route("GET", "/api/v1/folders", || get(folders)),
     route("POST", "/api/v1/folders", || post(add_folder)),
@@ -198,12 +200,15 @@ async fn set_folder(
     Id(id): Id,
     Body(request): Body<SetFolder>,
 ) -> Reply<Folder> {
-    let setting = Setting::parse(&request.key, &request.value)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    if let Setting::KnownHosts(hosts) = &setting {
-        known_host::check_all(hosts).map_err(ApiError::bad_request)?;
-    }
-    Ok(Json(app.control.act(id, FolderAction::Set(setting)).await?))
+    let read = find_setting(options::all(), &request.key)
+        .and_then(|option| option.parse(option.key, &request.value));
+    let value = read.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let action = FolderAction::Set(request.key, value);
+    Ok(Json(app.control.act(id, action).await?))
+}
+
+async fn option_list() -> Reply<Vec<OptionInfo>> {
+    Ok(Json(options::all().map(OptionInfo::from).collect()))
 }
 
 async fn file(State(app): State<App>, Id(id): Id, RawQuery(query): RawQuery) -> Reply<FileInfo> {

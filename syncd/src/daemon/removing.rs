@@ -25,7 +25,7 @@ impl Daemon {
         let id = hex(&tag.0);
         // Members are told that it is gone, so the roster comes first.
         self.wires.roster().remove(&tag);
-        self.withdraw(tag);
+        self.announce();
         if let Err(error) = end_part(&self.wires, part::folder(&tag)).await {
             self.put_back(tag, entry);
             return Err(error);
@@ -50,8 +50,8 @@ impl Daemon {
     }
 
     fn put_back(&self, tag: FolderTag, entry: RosterEntry) {
-        self.announce(tag, &entry);
         self.wires.roster().insert(tag, entry);
+        self.announce();
     }
 
     /// Unmarks its directory and says that it is gone.
@@ -73,13 +73,13 @@ impl Daemon {
 mod tests {
     use super::*;
     use crate::{
-        config::Options,
         policy::Policy,
         supervise::{ChildSpec, Reporter},
         wiring::tests,
     };
     use sync_core::{
         control::{ErrorKind, FolderAction},
+        options::Values,
         secret::Level,
     };
 
@@ -88,18 +88,16 @@ mod tests {
         let (dir, wires) = tests::wires();
         let root = dir.path().join("root");
         std::fs::create_dir(&root).unwrap();
-        let mut daemon = Daemon::load(std::sync::Arc::clone(&wires), Options::default()).unwrap();
+        let mut daemon = Daemon::load(std::sync::Arc::clone(&wires), Values::default()).unwrap();
         let (tag, entry) = tests::roster_folder(&wires, &root);
         let id = hex(&tag.0);
-        let listed = FolderEntry {
-            name: entry.name.clone(),
-            path: root.clone(),
-            id: id.clone(),
-            level: Level::ReadWrite,
-            paused: false,
-            known_hosts: Vec::new(),
-            settings: entry.settings.clone(),
-        };
+        let listed = FolderEntry::new(
+            entry.name.clone(),
+            root.clone(),
+            id.clone(),
+            Level::ReadWrite,
+            entry.options.clone(),
+        );
         daemon.book.put(listed.clone()).unwrap();
         let index = wires.home.index(&id);
         std::fs::create_dir(&index).unwrap();

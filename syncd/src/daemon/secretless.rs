@@ -67,9 +67,9 @@ impl Daemon {
     pub(super) fn back_with_secret(&self, keys: &FolderKeys) -> Option<FolderEntry> {
         let id = hex(&keys.folder_id().0);
         let found = self.wires.secretless().iter().find(|e| e.id == id).cloned();
-        found.map(|entry| FolderEntry {
-            level: keys.level(),
-            ..entry
+        found.map(|mut entry| {
+            entry.level = keys.level();
+            entry
         })
     }
 }

@@ -131,7 +131,7 @@ impl PeerInfo {
 }
 
 /// A source as the control API names it.
-pub(super) const fn found_by(source: Source) -> FoundBy {
+pub(crate) const fn found_by(source: Source) -> FoundBy {
     match source {
         Source::Lan => FoundBy::Lan,
         Source::KnownHost => FoundBy::KnownHost,

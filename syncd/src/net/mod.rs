@@ -18,7 +18,7 @@ mod orders;
 mod peers;
 pub(crate) mod reader;
 
-pub(crate) use info::PeerInfo;
+pub(crate) use info::{PeerInfo, found_by};
 pub(crate) use member::Member;
 pub(crate) use orders::{BanPeer, FolderDown, FolderUp, ListCandidates, RefreshFolder, StopPeers};
 pub(crate) use peers::PeersActor;

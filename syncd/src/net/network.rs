@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use actix::{Context, Handler, Message};
-use sync_discovery::actor::RefreshKnownHosts;
+use sync_discovery::mechanism::Refresh;
 use tracing::info;
 
 use super::PeersActor;
@@ -33,12 +33,8 @@ impl PeersActor {
         }
         info!("the addresses of this machine changed");
         self.book.handle_network_changed(self.wires.mono());
-        if let Some(known_hosts) = self.wires.known_hosts.addr() {
-            for tag in self.wires.roster().keys() {
-                known_hosts.do_send(RefreshKnownHosts(*tag));
-            }
-        }
-        if !self.wires.settings().bind.is_empty() {
+        self.wires.discovery.refresh(Refresh::Network);
+        if !self.wires.settings().bind().is_empty() {
             let listener = part::LISTENER.to_owned();
             self.wires.root.do_send(RestartChild(listener));
         }

@@ -3,12 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use actix::{Actor, Addr, Arbiter};
-use sync_discovery::{
-    FolderTag,
-    actor::{
-        KnownHostsActor, KnownHostsConfig, LanActor, LanActorConfig, OnStopped, Stop, StopReason,
-    },
-};
+use sync_discovery::FolderTag;
 use sync_net::{
     actor::{ListenerActor, ListenerConfig, Stop as StopListener},
     stream::HandshakeLimits,
@@ -17,10 +12,11 @@ use sync_net::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{FolderAddr, RosterEntry, Wires, part};
+use super::{FolderAddr, Wires, part};
 use crate::{
     config::Settings,
     control::{Control, ControlSocket},
+    discovery,
     folder::{FolderActor, StopFolder},
     net::{FolderDown, FolderUp, PeersActor, StopPeers},
     policy::{Down, Policy},
@@ -36,9 +32,8 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
         wires.peers.set(Some(addr.clone()));
         if !std::mem::replace(&mut first, false) {
             // They hold the address of the one before, and the new book must hear everything again.
-            for name in [part::LISTENER, part::LAN, part::KNOWN_HOSTS] {
-                wires.root.do_send(RestartChild(name.to_owned()));
-            }
+            wires.root.do_send(RestartChild(part::LISTENER.to_owned()));
+            discovery::restart(&wires);
         }
         Ok(Box::new(move || addr.do_send(StopPeers)) as _)
     });
@@ -50,16 +45,17 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
 }
 
 /// Who takes what others find; looked up at each start.
-fn book(wires: &Wires) -> Result<Addr<PeersActor>, &'static str> {
+pub(crate) fn book(wires: &Wires) -> Result<Addr<PeersActor>, &'static str> {
     wires.peers.addr().ok_or("the address book is down")
 }
 
 /// Opens the listening sockets as the settings say.
 pub(crate) fn open_port(settings: &Settings, port: u16) -> Result<Vec<TcpListener>, BindError> {
-    let place = match settings.listen.addr {
+    let bind_to = settings.bind();
+    let place = match settings.listen().addr {
         Some(addr) => Bind::Addresses(vec![addr]),
-        None if settings.bind.is_empty() => Bind::All,
-        None => Bind::Interfaces(settings.bind.clone()),
+        None if bind_to.is_empty() => Bind::All,
+        None => Bind::Interfaces(bind_to),
     };
     bind(&place, port)
 }
@@ -103,71 +99,6 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
     ChildSpec {
         name: part::LISTENER.to_owned(),
         policy: Policy::vital(),
-        factory,
-    }
-}
-
-/// The beacon on the local network.
-pub(crate) fn lan(wires: &Arc<Wires>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let factory = Box::new(move |reporter| {
-        let out = book(&wires)?.recipient();
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
-        let settings = wires.settings();
-        let port = wires.port.load(Ordering::Relaxed);
-        let mut config = LanActorConfig::new(wires.epoch, seed, port, out);
-        config.beacon_port = settings.lan_port;
-        config.bind = settings.bind;
-        let roster = wires.roster();
-        let announced = roster.iter().filter(|(_, entry)| entry.settings.lan);
-        config.folders = announced
-            .map(|(tag, e)| (*tag, *e.member.keys().lan_key()))
-            .collect();
-        drop(roster);
-        config.on_stopped = Some(on_stopped(reporter));
-        let addr = LanActor::new(config).start();
-        wires.lan.set(Some(addr.clone()));
-        Ok(Box::new(move || addr.do_send(Stop)) as _)
-    });
-    ChildSpec {
-        name: part::LAN.to_owned(),
-        policy: Policy::optional(),
-        factory,
-    }
-}
-
-/// The known hosts.
-pub(crate) fn known_hosts(wires: &Arc<Wires>) -> ChildSpec {
-    let wires = Arc::clone(wires);
-    let factory = Box::new(move |reporter| {
-        let out = book(&wires)?.recipient();
-        let roster: Vec<_> = wires
-            .roster()
-            .iter()
-            .map(|(tag, e)| (*tag, e.clone()))
-            .collect();
-        let of = |(tag, entry): &(FolderTag, RosterEntry)| {
-            let tag = *tag;
-            wires
-                .hosts_of(entry)
-                .into_iter()
-                .map(move |host| (tag, host))
-                .collect::<Vec<_>>()
-        };
-        let config = KnownHostsConfig {
-            epoch: wires.epoch,
-            hosts: roster.iter().flat_map(of).collect(),
-            out,
-            on_stopped: Some(on_stopped(reporter)),
-        };
-        let addr = KnownHostsActor::new(config).start();
-        wires.known_hosts.set(Some(addr.clone()));
-        Ok(Box::new(move || addr.do_send(Stop)) as _)
-    });
-    ChildSpec {
-        name: part::KNOWN_HOSTS.to_owned(),
-        policy: Policy::optional(),
         factory,
     }
 }
@@ -268,16 +199,6 @@ impl Drop for FolderWatch {
     fn drop(&mut self) {
         self.down(Down::Died);
     }
-}
-
-fn on_stopped(reporter: Reporter) -> OnStopped {
-    Box::new(move |reason| {
-        reporter.down(match reason {
-            StopReason::Asked => Down::Done,
-            StopReason::Failed(reason) => Down::Failed(reason),
-            StopReason::Died => Down::Died,
-        });
-    })
 }
 
 /// The control API. `first` is its socket for the first start.

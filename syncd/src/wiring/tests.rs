@@ -2,24 +2,23 @@
 
 use super::{parts::FolderThread, *};
 use crate::{
-    config::Options,
     net::StopPeers,
+    options::{BIND, Interface},
     supervise::{ChildSpec, Settled},
 };
 use sync_core::{
     keys::FolderKeys,
     secret::{SECRET_BYTES, Secret},
 };
+use sync_discovery::{Source, lan::LAN};
 
 /// Wires without parts, and the directory of their home.
 pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
     let dir = tempfile::tempdir().unwrap();
     let board = Board::default();
-    let options = Options {
-        bind: vec!["lo".into()],
-        no_lan: Some(true),
-        ..Options::default()
-    };
+    let line = Values::default()
+        .with(&BIND, vec![Interface("lo".into())])
+        .with(&LAN, false);
     let wires = Wires::new(
         Home::open(&dir.path().join("home")).unwrap(),
         Root::new(board.clone()).start(),
@@ -28,7 +27,7 @@ pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
         Clock::start(),
         1,
         zeroize::Zeroizing::new([7; 32]),
-        Settings::from(options),
+        Settings::new(line, Values::default()),
     );
     (dir, Arc::new(wires))
 }
@@ -42,8 +41,8 @@ pub(crate) fn roster_folder(wires: &Wires, root: &std::path::Path) -> (FolderTag
         path: root.to_owned(),
         member: Arc::new(Member::new(keys, &wires.device_secret)),
         paused: false,
-        known_hosts: Vec::new(),
-        settings: FolderSettings::default(),
+        options: Values::default(),
+        settings: FolderSettings::from(&Values::default()),
     };
     wires.roster().insert(tag, entry.clone());
     (tag, entry)
@@ -64,11 +63,11 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
     wires.port.store(port, Ordering::Relaxed);
     add(&wires.root, eager_peers(&wires));
     add(&wires.root, listener(&wires, Some(sockets)));
-    add(&wires.root, known_hosts(&wires));
+    discovery::start(&wires);
     wires.root.send(Settled).await.unwrap();
     let addrs = || {
         let (peers, listener) = (wires.peers.addr()?, wires.listener.addr()?);
-        Some((peers, listener, wires.known_hosts.addr()?))
+        Some((peers, listener, wires.discovery.addr(Source::KnownHost)?))
     };
     let old = addrs().unwrap();
     old.0.do_send(StopPeers);
@@ -84,7 +83,7 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
     assert!(anew.is_ok(), "{:?}", wires.board);
     // The same port, at once and without a failure.
     wires.root.send(Settled).await.unwrap();
-    for part in [part::PEERS, part::LISTENER, part::KNOWN_HOSTS] {
+    for part in [part::PEERS, part::LISTENER, "known-host"] {
         assert_eq!(wires.board.state(part), Some(ChildState::Running), "{part}");
     }
     assert_eq!(wires.listening()[0].port(), port);

@@ -3,11 +3,14 @@
 use sync_core::{
     control::{
         Candidate, CandidateState, Counts, Dot, ErrorItem, FileInfo, FileState, Folder,
-        FolderState, FoundBy, Held, Holder, Need, PathKind, Peer, Rates, Settings, Transferred,
-        Transport, VersionInfo, path_text,
+        FolderState, FoundBy, Held, Holder, Need, PathKind, Peer, Rates, Transferred, Transport,
+        VersionInfo, path_text,
     },
+    options::Values,
     secret::Level,
 };
+
+use crate::folders;
 
 /// An empty folder without peers.
 #[must_use]
@@ -28,7 +31,7 @@ pub fn folder(name: &str, path: &str, level: Level) -> Folder {
         errors: 0,
         local_edits: 0,
         known_hosts: Vec::new(),
-        settings: Settings::default(),
+        settings: folders::shown(&Values::default()),
         rates: Rates::default(),
         scan: None,
         held: None,

@@ -8,10 +8,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::links::{Links, group_on};
-use crate::lan::{BEACON_GROUP, Destination, Transmit};
+use super::{BEACON_GROUP, Destination, Transmit};
+use crate::Trouble;
 
-/// What failed last, in words, by destination; empty when all is well.
-pub(super) type Trouble = std::collections::BTreeMap<String, String>;
+/// What fails at present, by what was tried; empty when all is well.
+pub(super) type Troubles = std::collections::BTreeMap<String, Trouble>;
 
 /// All sockets; those of an address family that the host lacks are missing.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Sockets {
 
     /// Joins the group on interfaces that are new. One that refuses is asked
     /// again the next time.
-    pub(super) fn join(&mut self, links: &Links, trouble: &mut Trouble) {
+    pub(super) fn join(&mut self, links: &Links, troubles: &mut Troubles) {
         let Some(socket) = &self.shared_v6 else {
             return;
         };
@@ -69,14 +70,22 @@ impl Sockets {
             if self.joined.contains(&index) {
                 continue;
             }
-            let place = format!("joining the group on interface {index}");
+            let place = format!("join {index}");
             match socket.join_multicast_v6(&BEACON_GROUP, index) {
                 Ok(()) => {
                     self.joined.insert(index);
-                    trouble.remove(&place);
+                    troubles.remove(&place);
+                }
+                // Daemons of one host hear each other by broadcast as well.
+                Err(error) if links.is_loopback(index) => {
+                    tracing::debug!(index, %error, "no group on loopback");
                 }
                 Err(error) => {
-                    trouble.insert(place, error.to_string());
+                    let trouble = Trouble::Join {
+                        interface: links.name(index).unwrap_or_default().to_owned(),
+                        error: error.to_string(),
+                    };
+                    troubles.insert(place, trouble);
                 }
             }
         }
@@ -84,7 +93,7 @@ impl Sockets {
 
     /// Sends to every address meant. A failure on one is noted and stops no
     /// other; a datagram that finds the buffer full is lost, as on the wire.
-    pub(super) fn send(&self, transmit: &Transmit, links: &Links, trouble: &mut Trouble) {
+    pub(super) fn send(&self, transmit: &Transmit, links: &Links, troubles: &mut Troubles) {
         let mut one = |to: SocketAddr| {
             let socket = if to.is_ipv4() {
                 &self.own_v4
@@ -96,14 +105,21 @@ impl Sockets {
             };
             match socket.send_to(&transmit.bytes, to) {
                 Ok(_) => {
-                    trouble.remove(&format!("sending to {to}"));
+                    troubles.remove(&format!("send {to}"));
                 }
                 Err(error) if matches!(transmit.to, Destination::Unicast(_)) => {
                     tracing::debug!(%to, %error, "beacon answer not sent");
                 }
                 Err(error) => {
                     tracing::debug!(%to, %error, "beacon not sent");
-                    trouble.insert(format!("sending to {to}"), error.to_string());
+                    let loopback = match to {
+                        SocketAddr::V4(to) => to.ip().is_loopback(),
+                        SocketAddr::V6(to) => links.is_loopback(to.scope_id()),
+                    };
+                    if !loopback {
+                        let error = error.to_string();
+                        troubles.insert(format!("send {to}"), Trouble::Send { to, error });
+                    }
                 }
             }
         };

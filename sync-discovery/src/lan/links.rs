@@ -72,6 +72,18 @@ impl Links {
         v6.map(|link| link.index).collect()
     }
 
+    /// The name of an interface.
+    pub(super) fn name(&self, index: u32) -> Option<&str> {
+        let link = self.links.iter().find(|link| link.index == index)?;
+        Some(&link.name)
+    }
+
+    /// Whether an interface leads nowhere but to this host.
+    pub(super) fn is_loopback(&self, index: u32) -> bool {
+        let mut of_it = self.links.iter().filter(|link| link.index == index);
+        of_it.any(|link| link.ip.is_loopback())
+    }
+
     /// Names of the interfaces, each once.
     pub(super) fn names(&self) -> BTreeSet<String> {
         self.links.iter().map(|link| link.name.clone()).collect()
