@@ -51,6 +51,7 @@ pub const API_PREFIX: &str = "/api/v1";
 
 /// The state of the daemon as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The daemon's version, `X.Y.Z`.
     pub version: String,
@@ -78,6 +79,7 @@ pub struct Status {
 
 /// A device, as it introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Device {
     /// The device's identifier.
     pub id: String,
@@ -87,6 +89,7 @@ pub struct Device {
 
 /// One way to be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Mechanism {
     /// Which way: a name as in [`FoundBy`].
     pub name: String,
@@ -101,6 +104,7 @@ pub struct Mechanism {
 
 /// Something that is wrong and stays so until it is mended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trouble {
     /// What sort of trouble it is, a word for programs.
     pub kind: String,
@@ -113,6 +117,7 @@ pub struct Trouble {
 
 /// Bytes that went over the wire, in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Traffic {
     /// Bytes sent.
     pub up: u64,

@@ -121,6 +121,19 @@ impl Failure {
         }
     }
 
+    /// All of it for programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "error": {
+                "kind": self.kind(),
+                "message": self.to_string(),
+                "hint": self.hint(),
+                "exit": self.exit().code(),
+            }
+        })
+    }
+
     /// A word for programs.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -13,6 +13,7 @@ mod failure;
 mod home;
 mod input;
 mod out;
+mod paint;
 mod table;
 mod text;
 
@@ -26,8 +27,9 @@ use home::Home;
 /// Runs a command that was typed, and says how it ended. Errors are on `out`'s standard error by then.
 pub async fn run(cli: Cli, out: &mut Out) -> Exit {
     out.json = cli.json;
+    out.name_home(cli.home.as_deref());
     let result = match Home::resolve(cli.home.as_deref()) {
-        Ok(home) => commands::run(&Client::new(home), cli.command, out).await,
+        Ok(home) => cli.command.run(&Client::new(home), out).await,
         Err(failure) => Err(failure),
     };
     match result {
@@ -44,7 +46,13 @@ pub fn main() -> std::process::ExitCode {
     use clap::Parser as _;
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return cli::explain(&error).into(),
+        Err(error) => {
+            // What was typed can't be read as a whole, so it is looked for word by word.
+            let json = std::env::args_os()
+                .take_while(|word| word != "--")
+                .any(|word| word == "--json");
+            return cli::explain(&error, json).into();
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -3,16 +3,17 @@
 use std::{
     env,
     io::{self, BufRead, BufReader, IsTerminal, Read, Write},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::Serialize;
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
     Failure,
-    table::{Paint, Table},
+    paint::{Look, Paint},
+    table::Table,
     text,
 };
 
@@ -28,6 +29,10 @@ pub struct Out {
     pub(crate) stderr_terminal: bool,
     color: bool,
     stderr_color: bool,
+    /// How many symbols fit into a line of standard output, if it is a terminal.
+    width: Option<usize>,
+    /// The home as it was given on the command line, for lines that are to be pasted.
+    home: Option<String>,
 }
 
 impl std::fmt::Debug for Out {
@@ -56,6 +61,11 @@ impl Out {
             stderr_terminal,
             color: stdout_terminal && wanted,
             stderr_color: stderr_terminal && wanted,
+            width: console::Term::stdout()
+                .size_checked()
+                .filter(|_| stdout_terminal)
+                .map(|(_, width)| usize::from(width).max(40)),
+            home: None,
         }
     }
 
@@ -74,6 +84,8 @@ impl Out {
             stderr_terminal: false,
             color: false,
             stderr_color: false,
+            width: None,
+            home: None,
         };
         (out, captured)
     }
@@ -83,6 +95,26 @@ impl Out {
     pub fn with_color(mut self) -> Self {
         self.color = true;
         self
+    }
+
+    /// The same streams on a screen of so many columns, for tests of what fits.
+    #[must_use]
+    pub fn with_width(mut self, width: usize) -> Self {
+        self.width = Some(width);
+        self
+    }
+
+    /// Hints name this home: the commands in them are pasted as they stand.
+    pub(crate) fn name_home(&mut self, home: Option<&Path>) {
+        self.home = home.map(|home| text::shell_word(&home.to_string_lossy()));
+    }
+
+    /// A hint whose commands can be pasted.
+    pub(crate) fn pasteable(&self, hint: &str) -> String {
+        match &self.home {
+            Some(home) => hint.replace("`syncctl ", &format!("`syncctl --home {home} ")),
+            None => hint.to_owned(),
+        }
     }
 
     /// Writes a result's line.
@@ -111,8 +143,8 @@ impl Out {
     /// Writes a table, or else what a person is told about its being empty.
     pub(crate) fn table(&mut self, table: &Table, empty: &str) -> Result<(), Failure> {
         let text = match (self.stdout_terminal, table.is_empty()) {
-            (true, true) => format!("{empty}\n"),
-            (true, false) => table.aligned(self.color),
+            (true, true) => format!("{}\n", self.pasteable(empty)),
+            (true, false) => table.aligned(self.look()),
             (false, _) => table.plain(None),
         };
         self.raw(text.as_bytes())
@@ -120,16 +152,26 @@ impl Out {
 
     /// Colours a part of a result.
     pub(crate) fn paint(&self, paint: Paint, text: &str) -> String {
-        if self.color {
-            paint.on(text)
-        } else {
-            text.to_owned()
+        self.look().paint(paint, text)
+    }
+
+    /// How results are to look.
+    pub(crate) const fn look(&self) -> Look {
+        Look {
+            color: self.color,
+            width: self.width,
         }
     }
 
-    /// Whether results are coloured.
-    pub(crate) const fn color(&self) -> bool {
-        self.color
+    /// Asks a person yes or no on the terminal. Where nobody can be asked the answer is `otherwise`.
+    pub(crate) fn ask(&mut self, question: &str, otherwise: bool) -> Result<bool, Failure> {
+        if !(self.stdin_terminal && self.stderr_terminal) {
+            return Ok(otherwise);
+        }
+        let _ = write!(self.stderr, "{question} [y/N] ");
+        let _ = self.stderr.flush();
+        let answer = self.first_line_of_stdin(64)?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Says something that isn't a result. Nothing can be done if that fails.
@@ -139,6 +181,7 @@ impl Out {
 
     /// Warns.
     pub(crate) fn warn(&mut self, text: &str) {
+        let text = self.pasteable(text);
         let word = if self.stderr_color {
             Paint::Busy.on("warning:")
         } else {
@@ -152,16 +195,10 @@ impl Out {
         if failure.exit() == crate::Exit::Done {
             return;
         }
-        let hint = failure.hint();
+        let hint = failure.hint().map(|hint| self.pasteable(&hint));
         if self.json {
-            let error = json!({
-                "error": {
-                    "kind": failure.kind(),
-                    "message": failure.to_string(),
-                    "hint": hint,
-                    "exit": failure.exit().code(),
-                }
-            });
+            let mut error = failure.json();
+            error["error"]["hint"] = hint.into();
             self.note(&error.to_string());
             return;
         }

@@ -1,48 +1,20 @@
-//! Tables: aligned on a terminal, tab-separated elsewhere.
+//! Tables: aligned and no wider than the screen on a terminal, tab-separated elsewhere. `comfy-table` does the
+//! aligning and the wrapping; here is what a cell is to a person and to a script, and which columns go first where
+//! there is no room for all.
 
+use comfy_table::{
+    Attribute, Cell as Shown, CellAlignment, ColumnConstraint, ContentArrangement, presets::NOTHING,
+};
 use console::measure_text_width;
 use sync_core::control::FolderState;
 
-use crate::text;
+use crate::{
+    paint::{Look, Paint, state_paint},
+    text,
+};
 
-/// How something is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Paint {
-    /// All is well.
-    Good,
-    /// Something goes on.
-    Busy,
-    /// Look at this.
-    Bad,
-    /// Less important.
-    Faint,
-    /// A heading.
-    Strong,
-}
-
-impl Paint {
-    /// Wraps a text in the escape sequences of ECMA-48.
-    pub(crate) fn on(self, text: &str) -> String {
-        let code = match self {
-            Self::Good => "32",
-            Self::Busy => "33",
-            Self::Bad => "31",
-            Self::Faint => "2",
-            Self::Strong => "1",
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
-    }
-}
-
-/// The colour of a folder's state.
-pub(crate) const fn state_paint(state: FolderState) -> Paint {
-    match state {
-        FolderState::Stopped | FolderState::Held => Paint::Bad,
-        FolderState::Paused | FolderState::NoPeers => Paint::Faint,
-        FolderState::Scanning | FolderState::Syncing => Paint::Busy,
-        FolderState::InSync => Paint::Good,
-    }
-}
+/// Blanks between two columns.
+const GAP: usize = 2;
 
 /// One field: as a person reads it and as a script does.
 #[derive(Debug, Clone)]
@@ -65,45 +37,35 @@ impl Cell {
         }
     }
 
-    /// A number of things.
-    pub(crate) fn count(number: u64) -> Self {
+    /// What a person and a script read of a number.
+    fn number(shown: String, number: u64) -> Self {
         Self {
-            shown: text::count(number),
+            shown,
             plain: number.to_string(),
             paint: None,
             right: true,
         }
     }
 
+    /// A number of things.
+    pub(crate) fn count(number: u64) -> Self {
+        Self::number(text::count(number), number)
+    }
+
     /// A number of bytes.
     pub(crate) fn size(bytes: u64) -> Self {
-        Self {
-            shown: text::size(bytes),
-            plain: bytes.to_string(),
-            paint: None,
-            right: true,
-        }
+        Self::number(text::size(bytes), bytes)
     }
 
     /// Bytes per second.
     pub(crate) fn rate(bytes: u64) -> Self {
-        Self {
-            shown: text::rate(bytes),
-            plain: bytes.to_string(),
-            paint: None,
-            right: true,
-        }
+        Self::number(text::rate(bytes), bytes)
     }
 
     /// Seconds, or nothing.
     pub(crate) fn seconds(seconds: Option<u64>, none: &str) -> Self {
         match seconds {
-            Some(seconds) => Self {
-                shown: text::duration(seconds),
-                plain: seconds.to_string(),
-                paint: None,
-                right: true,
-            },
+            Some(seconds) => Self::number(text::duration(seconds), seconds),
             None => Self {
                 shown: none.into(),
                 plain: "-".into(),
@@ -115,14 +77,12 @@ impl Cell {
 
     /// Yes or no.
     pub(crate) fn yes(yes: bool) -> Self {
-        let text = if yes { "yes" } else { "no" };
-        let paint = if yes { Paint::Good } else { Paint::Busy };
-        Self {
-            shown: text.into(),
-            plain: text.into(),
-            paint: Some(paint),
-            right: false,
-        }
+        let (text, paint) = if yes {
+            ("yes", Paint::Good)
+        } else {
+            ("no", Paint::Busy)
+        };
+        Self::text(text).paint(paint)
     }
 
     /// A folder's state.
@@ -153,6 +113,8 @@ impl Cell {
 #[derive(Debug)]
 pub(crate) struct Table {
     headings: &'static [&'static str],
+    spare: &'static [&'static str],
+    wrap: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
 }
 
@@ -160,8 +122,22 @@ impl Table {
     pub(crate) fn new(headings: &'static [&'static str]) -> Self {
         Self {
             headings,
+            spare: &[],
+            wrap: &[],
             rows: Vec::new(),
         }
+    }
+
+    /// Columns that are left out one after the other, the first of these first, where there is no room for all.
+    pub(crate) fn spare(mut self, columns: &'static [&'static str]) -> Self {
+        self.spare = columns;
+        self
+    }
+
+    /// Columns whose text may go on in the next line.
+    pub(crate) fn wrap(mut self, columns: &'static [&'static str]) -> Self {
+        self.wrap = columns;
+        self
     }
 
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
@@ -173,56 +149,97 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// For a person: headings, aligned columns, two blanks between them.
-    pub(crate) fn aligned(&self, color: bool) -> String {
-        let width = |text: &str| measure_text_width(text);
-        let widths: Vec<usize> = self
-            .headings
-            .iter()
-            .enumerate()
-            .map(|(at, heading)| {
-                self.rows
-                    .iter()
-                    .map(|row| width(&row[at].shown))
-                    .fold(width(heading), usize::max)
-            })
-            .collect();
-        let right = |at: usize| self.rows.iter().any(|row| row[at].right);
-        let mut out = String::new();
-        let mut line = |cells: Vec<(&str, Option<Paint>)>| {
-            let last = cells.len() - 1;
-            for (at, (text, paint)) in cells.into_iter().enumerate() {
-                let blanks = " ".repeat(widths[at] - width(text));
-                if right(at) {
-                    out.push_str(&blanks);
-                }
-                match paint {
-                    Some(paint) if color => out.push_str(&paint.on(text)),
-                    _ => out.push_str(text),
-                }
-                if at < last {
-                    if !right(at) {
-                        out.push_str(&blanks);
-                    }
-                    out.push_str("  ");
-                }
+    /// For a person: headings, aligned columns, two blanks between them. What has no room in its column goes on in the
+    /// next line; what columns were left out is said below.
+    pub(crate) fn aligned(&self, look: Look) -> String {
+        let (columns, left_out) = self.columns_that_fit(look.width);
+        let mut table = comfy_table::Table::new();
+        table.load_preset(NOTHING);
+        if look.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        match look.width {
+            Some(width) => {
+                table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+                table.set_content_arrangement(ContentArrangement::Dynamic);
             }
-            out.push('\n');
-        };
-        line(
-            self.headings
+            None => {
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
+        }
+        let right = |at: usize| self.rows.iter().any(|row| row[at].right);
+        table.set_header(
+            columns
                 .iter()
-                .map(|heading| (*heading, Some(Paint::Strong)))
-                .collect(),
+                .map(|at| Shown::new(self.headings[*at]).add_attribute(Attribute::Bold)),
         );
         for row in &self.rows {
-            line(
-                row.iter()
-                    .map(|cell| (cell.shown.as_str(), cell.paint))
-                    .collect(),
-            );
+            table.add_row(columns.iter().map(|at| {
+                let cell = Shown::new(&row[*at].shown);
+                match row[*at].paint {
+                    Some(paint) => paint.on_cell(cell),
+                    None => cell,
+                }
+            }));
+        }
+        let last = columns.len() - 1;
+        for (place, at) in columns.iter().enumerate() {
+            let Some(column) = table.column_mut(place) else {
+                continue;
+            };
+            column.set_padding((0, if place == last { 0 } else { 2 }));
+            if right(*at) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            if !self.wrap.contains(&self.headings[*at]) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        let mut out = String::new();
+        for line in table.lines() {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        if !left_out.is_empty() {
+            let told = format!("not shown for want of room: {}", left_out.join(", "));
+            out.push_str(&look.paint(Paint::Faint, &told));
+            out.push('\n');
         }
         out
+    }
+
+    /// The columns for which there is room, by number, and the headings of the others.
+    fn columns_that_fit(&self, width: Option<usize>) -> (Vec<usize>, Vec<&'static str>) {
+        let mut columns: Vec<usize> = (0..self.headings.len()).collect();
+        let mut left_out = Vec::new();
+        let natural = |at: usize| {
+            let cells = self
+                .rows
+                .iter()
+                .map(|row| measure_text_width(&row[at].shown));
+            let heading = measure_text_width(self.headings[at]);
+            let content = cells.fold(heading, usize::max);
+            // A column that wraps is content with a part of its width.
+            if self.wrap.contains(&self.headings[at]) {
+                content.min(heading.max(24))
+            } else {
+                content
+            }
+        };
+        let Some(width) = width else {
+            return (columns, left_out);
+        };
+        for spare in self.spare {
+            let needed: usize = columns.iter().map(|at| natural(*at) + GAP).sum();
+            if needed <= width + GAP {
+                break;
+            }
+            columns.retain(|at| self.headings[*at] != *spare);
+            left_out.push(*spare);
+        }
+        (columns, left_out)
     }
 
     /// For a script: exact numbers, tabs between them, no headings; `word`, if any, before each line.

@@ -73,10 +73,13 @@ async fn typed(home: PathBuf, line: &str, stdin: &str, terminal: bool) -> Ran {
         Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")),
         &mut out,
     );
+    let exit = exit.await;
+    // Hints name the home, so that they can be pasted; here it is another one each time.
+    let named = format!("syncctl --home {} ", home.display());
     Ran {
-        exit: exit.await,
-        out: captured.stdout(),
-        err: captured.stderr(),
+        exit,
+        out: captured.stdout().replace(&named, "syncctl "),
+        err: captured.stderr().replace(&named, "syncctl "),
     }
 }
 
@@ -135,6 +138,8 @@ async fn status_for_people_and_for_scripts() {
         daemon.shown("status").await.out,
         "\
 desk (7KQ2M4XA), syncd 0.1.0, up 2 h 13 min
+  2 items in Photos are stuck
+    `syncctl errors Photos` says why
   listening on 0.0.0.0:29170, [::]:29170
   found by     lan (port 29171), known-host (1 host)
   rates        up 1.2 MiB/s, down 50.0 MiB/s
@@ -160,6 +165,64 @@ Photos  nas               NAS7B2QX  192.0.2.7:29170  lan tcp  known-host  read-w
     let status = daemon.json("status").await;
     assert_eq!(status["folders"][1]["need"]["bytes"], 3_221_225_472_u64);
     assert_eq!(status["device"]["name"], "desk");
+}
+
+/// Every line of every table fits the screen, and nothing that tells rows apart is left out.
+#[tokio::test]
+async fn tables_fit_the_screen() {
+    let daemon = Daemon::start().await;
+    daemon.fake.edit_folder("Photos", |folder| {
+        folder.path = "/mnt/storage/family/pictures and films/since 1998".into();
+    });
+    let home = daemon.home.path().to_str().unwrap();
+    for line in [
+        "status",
+        "folder list",
+        "folder set Docs",
+        "peers",
+        "discover Photos",
+        "errors",
+    ] {
+        let mut rows = Vec::new();
+        for width in [80, 200] {
+            let (out, captured) = Out::captured("", true);
+            let words = ["syncctl", "--home", home]
+                .into_iter()
+                .chain(line.split_whitespace());
+            let cli = Cli::try_parse_from(words).unwrap();
+            let exit = run(cli, &mut out.with_width(width).with_color()).await;
+            assert_eq!(exit, Exit::Done);
+            let shown = captured.stdout();
+            for line in shown.lines() {
+                let wide = console::measure_text_width(line);
+                // Sentences outside of tables are wrapped by the terminal.
+                let sentence = line.starts_with("  ") || line.starts_with("not shown");
+                assert!(
+                    wide <= width || sentence,
+                    "{wide} at {width}: {line}\n{shown}"
+                );
+            }
+            rows.push(shown);
+        }
+        assert!(!rows[1].contains("not shown"), "{}", rows[1]);
+    }
+    let narrow = typed_at(&daemon, "peers", 80).await;
+    assert!(narrow.contains("192.0.2.7:29170"), "{narrow}");
+    assert!(
+        narrow.contains("not shown for want of room: DEVICE"),
+        "{narrow}"
+    );
+}
+
+async fn typed_at(daemon: &Daemon, line: &str, width: usize) -> String {
+    let (out, captured) = Out::captured("", true);
+    let home = daemon.home.path().to_str().unwrap();
+    let words = ["syncctl", "--home", home]
+        .into_iter()
+        .chain(line.split_whitespace());
+    let cli = Cli::try_parse_from(words).unwrap();
+    run(cli, &mut out.with_width(width)).await;
+    captured.stdout()
 }
 
 #[tokio::test]

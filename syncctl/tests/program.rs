@@ -62,6 +62,15 @@ fn the_program_ends_with_the_right_code() {
     assert_eq!(program(&["folder", "pause"]).0, Some(2));
     assert_eq!(program(&["wait", "Docs", "--timeout", "soon"]).0, Some(2));
     assert_eq!(program(&["--home", "/nonexistent", "status"]).0, Some(3));
+    let (code, out, error) = program(&["folder", "pause", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(
+        (&error["error"]["kind"], &error["error"]["exit"]),
+        (&"usage".into(), &2.into())
+    );
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("the following required"), "{message}");
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = program(&["completions", shell]);
         assert!(code == Some(0) && script.contains("syncctl"), "{shell}");

@@ -55,11 +55,6 @@ impl DaemonControl {
         ApiError::new(ErrorKind::Unavailable, "the folder isn't open now")
             .with_hint("`syncctl folder show` says why")
     }
-
-    /// Adds the folder of the command line, and makes its directory if it isn't there.
-    pub(crate) async fn add_with_directory(&self, new: NewFolder) -> Result<AddedFolder, ApiError> {
-        self.daemon.lock().await.add(new, true).await
-    }
 }
 
 impl Control for DaemonControl {
@@ -115,7 +110,7 @@ impl Control for DaemonControl {
     fn add_folder(&self, request: NewFolder) -> Answer<'_, AddedFolder> {
         let daemon = Arc::clone(&self.daemon);
         Box::pin(Self::detached(async move {
-            daemon.lock().await.add(request, false).await
+            daemon.lock().await.add(request).await
         }))
     }
 

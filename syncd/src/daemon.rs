@@ -88,12 +88,8 @@ impl Daemon {
         }
     }
 
-    /// Adds a folder. With `make_dir` its directory is made if it isn't there.
-    pub(crate) async fn add(
-        &mut self,
-        new: NewFolder,
-        make_dir: bool,
-    ) -> Result<AddedFolder, ApiError> {
+    /// Adds a folder.
+    pub(crate) async fn add(&mut self, new: NewFolder) -> Result<AddedFolder, ApiError> {
         if self.book.entries().len() >= MAX_FOLDERS {
             return Err(ApiError::new(
                 ErrorKind::Conflict,
@@ -101,7 +97,7 @@ impl Daemon {
             ));
         }
         let others = self.others(&new.path);
-        if make_dir && !new.path.exists() {
+        if new.make && !new.path.exists() {
             // Before it is made: a mistake leaves nothing behind in another folder.
             folders::check_nesting(
                 &folders::true_path(&new.path),

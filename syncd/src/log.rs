@@ -34,7 +34,7 @@ pub fn start(settings: &Settings) -> LogControl {
         fmt::layer()
             .with_writer(stderr)
             .with_target(false)
-            .with_ansi(stderr().is_terminal())
+            .with_ansi(stderr().is_terminal() && colours_wanted())
     });
     let json = as_json.then(|| fmt::layer().json().with_writer(stderr));
     let started = tracing_subscriber::registry()
@@ -43,6 +43,11 @@ pub fn start(settings: &Settings) -> LogControl {
         .with(json)
         .try_init();
     LogControl(started.is_ok().then_some(handle))
+}
+
+/// <https://no-color.org>
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn filter(level: Option<&str>) -> EnvFilter {

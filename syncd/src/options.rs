@@ -239,6 +239,42 @@ mod tests {
         }
     }
 
+    /// The page is written from the declarations: `SYNCD_WRITE_DOCS=1 cargo test -p syncd options`.
+    #[test]
+    fn the_page_of_options_is_up_to_date() {
+        let row = |name: &str, option: &Declaration, effect: &str| {
+            let plain = |text: &str| text.replace('|', "\\|");
+            let default = [option.default, option.default_help, "-"];
+            let default = default.iter().find(|text| !text.is_empty()).unwrap();
+            let (help, takes) = (plain(option.help), plain(option.takes));
+            format!("| `{name}` | {help} | {default} | {takes} |{effect}\n")
+        };
+        let mut page = "# Options\n\nMade from the declarations in the code. Don't edit this page: a test says how it \
+                        is written.\n\n## Of the daemon\nOn the command line with two hyphens before the name, in \
+                        `config.toml` without. The command line wins. SIGHUP reads the file again.\n\n\
+                        | name | what for | default | takes | a change takes effect |\n|---|---|---|---|---|\n"
+            .to_owned();
+        for option in all().filter(|o| o.places.has(Places::FILE)) {
+            let effect = match option.restart {
+                true => " at the next start |",
+                false => " at a reload |",
+            };
+            page.push_str(&row(option.name, option, effect));
+        }
+        page.push_str(
+            "\n## Of a folder\nSet by `syncctl folder set FOLDER KEY VALUE`, at once.\n\n\
+             | key | what for | default | takes |\n|---|---|---|---|\n",
+        );
+        for option in all().filter(|o| o.places.has(Places::FOLDER)) {
+            page.push_str(&row(option.key, option, ""));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPTIONS.md");
+        if std::env::var_os("SYNCD_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page);
+    }
+
     #[test]
     fn folders_have_the_settings_that_scripts_depend_on() {
         let settings = Values::default().complete(all(), Places::FOLDER);

@@ -313,11 +313,12 @@ async fn begin_folder(
             check_name(&last)?;
             let new = NewFolder {
                 path,
+                make: true,
                 secret,
                 name: None,
                 options: Values::default(),
             };
-            let AddedFolder { folder, secret } = api.add_with_directory(new).await?;
+            let AddedFolder { folder, secret } = api.add_folder(new).await?;
             (folder, secret)
         }
     };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// It must never carry a secret, nor any part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiError {
     /// What sort of error it is; programs decide by this.
     pub kind: ErrorKind,
@@ -20,6 +21,7 @@ pub struct ApiError {
 
 /// The sorts of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the daemon knows of one path in a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileInfo {
     /// The folder's name.
     pub folder: String,
@@ -44,6 +45,7 @@ pub struct FileInfo {
 
 /// How a file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FileState {
@@ -94,6 +96,7 @@ impl FileState {
 
 /// A version: who made it, and what it came after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionInfo {
     /// The replica that made it.
     pub replica: String,
@@ -105,6 +108,7 @@ pub struct VersionInfo {
 
 /// One replica's change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Dot {
     /// The replica.
     pub replica: String,
@@ -114,6 +118,7 @@ pub struct Dot {
 
 /// A peer that holds a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holder {
     /// The device's identifier.
     pub device: String,
@@ -125,6 +130,7 @@ pub struct Holder {
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Transferred {
     /// Bytes that are here.
     pub done: u64,

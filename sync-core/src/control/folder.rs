@@ -8,6 +8,7 @@ use crate::{options::Values, secret::Level};
 
 /// A folder, as this daemon sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Folder {
     /// Its name on this device; no two folders share one.
     pub name: String,
@@ -55,6 +56,7 @@ pub struct Folder {
 
 /// How a folder stands. Of those that apply, the first in this order is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FolderState {
     /// It can't go on; the reason says why.
@@ -108,6 +110,7 @@ impl fmt::Display for FolderState {
 
 /// Files, directories and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counts {
     /// Regular files.
     pub files: u64,
@@ -119,6 +122,7 @@ pub struct Counts {
 
 /// What is still to be done. What can't be done for now counts as an error instead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Need {
     /// Files to fetch or to change.
     pub files: u64,
@@ -138,6 +142,7 @@ impl Need {
 
 /// Rates in bytes per second, over the last few seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
     /// Sent.
     pub up: u64,
@@ -147,6 +152,7 @@ pub struct Rates {
 
 /// How far a scan is. How much there is in all isn't known before its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ScanProgress {
     /// Entries looked at.
     pub entries: u64,
@@ -156,6 +162,7 @@ pub struct ScanProgress {
 
 /// Deletions that wait for an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Held {
     /// How many.
     pub deletes: u64,
@@ -165,6 +172,7 @@ pub struct Held {
 
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Peer {
     /// The device's identifier.
     pub device: String,
@@ -195,6 +203,7 @@ macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[non_exhaustive]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
@@ -284,6 +293,7 @@ names! {
 
 /// An address where a member may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Candidate {
     /// `host:port`.
     pub addr: String,
@@ -301,6 +311,7 @@ pub struct Candidate {
 
 /// An item that is stuck.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorItem {
     /// The folder's name.
     pub folder: String,
@@ -316,6 +327,21 @@ pub struct ErrorItem {
     /// Seconds until the next try; none if only the user can help.
     pub next_try_s: Option<u64>,
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Level {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let levels = [Self::ReadWrite, Self::ReadOnly, Self::Encrypted];
+        utoipa::openapi::Object::builder()
+            .schema_type(utoipa::openapi::Type::String)
+            .description(Some("What a secret allows."))
+            .enum_values(Some(levels.map(Self::as_str)))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Level {}
 
 impl Serialize for Level {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

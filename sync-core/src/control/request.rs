@@ -50,12 +50,29 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for SecretText {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::Object::builder()
+            .schema_type(utoipa::openapi::Type::String)
+            .description(Some("A secret as it is typed."))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for SecretText {}
+
 /// Asks for a new folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AddFolder {
     /// Its root on the daemon's disk, absolute.
     pub path: String,
+    /// Whether the root is made if it isn't there.
+    #[serde(default)]
+    pub make: bool,
     /// Its secret; without one, a new read-write secret is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretText>,
@@ -69,6 +86,7 @@ pub struct AddFolder {
 
 /// The folder that was added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AddedFolder {
     /// How it stands now.
     pub folder: Folder,
@@ -79,6 +97,7 @@ pub struct AddedFolder {
 
 /// The folder that was removed. Its files are left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RemovedFolder {
     /// Its name.
     pub name: String,
@@ -88,6 +107,7 @@ pub struct RemovedFolder {
 
 /// A secret that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SecretShown {
     /// Its text.
     pub secret: SecretText,
@@ -97,6 +117,7 @@ pub struct SecretShown {
 
 /// Says that a folder's root is elsewhere now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MoveFolder {
     /// The new root, absolute.
@@ -105,6 +126,7 @@ pub struct MoveFolder {
 
 /// Changes one setting. `GET /api/v1/options` says what may stand here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetFolder {
     /// Which one.
@@ -115,6 +137,7 @@ pub struct SetFolder {
 
 /// An option, as its declaration says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OptionInfo {
     /// How it is written on the daemon's command line (after two hyphens) and in `config.toml`; none if it can't stand
     /// there.
@@ -156,6 +179,7 @@ impl From<&Declaration> for OptionInfo {
 
 /// The answer to a request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stopping {
     /// Always true.
     pub stopping: bool,

@@ -123,6 +123,7 @@ fn names_and_serde_agree() {
 fn no_secret_leaves_through_debug() {
     let request = AddFolder {
         path: "/a".into(),
+        make: false,
         secret: Some(SecretText::new(Zeroizing::new("AHUSHHUSH".into()))),
         name: None,
         known_hosts: Vec::new(),

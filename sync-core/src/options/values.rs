@@ -147,3 +147,20 @@ impl Values {
             .collect()
     }
 }
+
+/// Any value by any key: which there are is said by the table of declarations, which whoever publishes the schema has.
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Values {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::Object::builder()
+            .description(Some("Options by their keys."))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Values {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Settings".into()
+    }
+}

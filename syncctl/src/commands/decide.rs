@@ -1,4 +1,4 @@
-//! `approve` and `reject`: what becomes of held deletions.
+//! What `approve` and `reject` have in common: they say what becomes of held deletions.
 
 use serde_json::json;
 use sync_core::control::Folder;
@@ -6,7 +6,7 @@ use sync_core::control::Folder;
 use super::Ended;
 use crate::{Exit, Out, client::Client, text::safe};
 
-pub(crate) async fn run(client: &Client, folder: &str, approve: bool, out: &mut Out) -> Ended {
+pub(super) async fn run(client: &Client, folder: &str, approve: bool, out: &mut Out) -> Ended {
     let path = client.folder(folder).await?;
     let verb = if approve { "approve" } else { "reject" };
     let answer = client.post(&format!("{path}/{verb}"), &json!({})).await?;

@@ -1,51 +1,62 @@
 //! `file`: why a file is as it is.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use sync_core::control::{FileInfo, FileState, Folder};
 
-use super::Ended;
+use super::{Command, Ended};
 use crate::{
     Exit, Failure, Out,
-    cli::FileArgs,
     client::{Client, encode},
-    table::Paint,
+    paint::Paint,
     text::{self, safe},
 };
 
-pub(crate) async fn run(client: &Client, args: &FileArgs, out: &mut Out) -> Ended {
-    let folder = client.folder(&args.folder).await?;
-    let mut path = Path::new(&args.path).to_path_buf();
-    if path.is_absolute() {
-        let root: Folder = client.read(client.get(&folder).await?)?;
-        path = path
-            .strip_prefix(&root.path)
-            .map(Path::to_path_buf)
-            .map_err(|_| {
-                Failure::usage(format!(
-                    "{} isn't in the folder {}",
-                    path.display(),
-                    root.path
-                ))
+/// Show why a file is as it is: its version, who holds it, what it waits for
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl file Sync notes/today.txt")]
+pub(crate) struct Args {
+    /// The folder's name or path
+    folder: String,
+    /// The file's path in the folder
+    path: OsString,
+}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        let folder = client.folder(&self.folder).await?;
+        let mut path = Path::new(&self.path).to_path_buf();
+        if path.is_absolute() {
+            let root: Folder = client.read(client.get(&folder).await?)?;
+            path = path
+                .strip_prefix(&root.path)
+                .map(Path::to_path_buf)
+                .map_err(|_| {
+                    Failure::usage(format!(
+                        "{} isn't in the folder {}",
+                        path.display(),
+                        root.path
+                    ))
+                })?;
+        }
+        let bytes = path.as_os_str().as_encoded_bytes();
+        let answer = client
+            .get(&format!("{folder}/file?path={}", encode(bytes)))
+            .await?;
+        if out.json {
+            out.json(&answer)?;
+            return Ok(Exit::Done);
+        }
+        let file: FileInfo = client.read(answer)?;
+        for (key, value) in lines(&file, out) {
+            out.line(&if out.stdout_terminal {
+                format!("{:<10}{value}", out_key(key))
+            } else {
+                format!("{key}\t{value}")
             })?;
+        }
+        Ok(Exit::Done)
     }
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let answer = client
-        .get(&format!("{folder}/file?path={}", encode(bytes)))
-        .await?;
-    if out.json {
-        out.json(&answer)?;
-        return Ok(Exit::Done);
-    }
-    let file: FileInfo = client.read(answer)?;
-    for (key, value) in lines(&file, out) {
-        out.line(&if out.stdout_terminal {
-            format!("{:<10}{value}", out_key(key))
-        } else {
-            format!("{key}\t{value}")
-        })?;
-    }
-    Ok(Exit::Done)
 }
 
 fn out_key(key: &str) -> String {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sync_core::control::{Folder, Peer};
 
-use super::Ended;
+use super::{Command, Ended};
 use crate::{
     Exit, Out,
     client::Client,
@@ -11,31 +11,41 @@ use crate::{
     text,
 };
 
-pub(crate) async fn run(client: &Client, folder: Option<&str>, out: &mut Out) -> Ended {
-    let folders: Vec<Value> = match folder {
-        Some(folder) => vec![client.get(&client.folder(folder).await?).await?],
-        None => client.read(client.get("/folders").await?)?,
-    };
-    if out.json {
-        let mut all = Vec::new();
-        for folder in folders {
-            for mut peer in folder["peers"].as_array().cloned().unwrap_or_default() {
-                peer["folder"] = folder["name"].clone();
-                all.push(peer);
+/// Show the connected peers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl peers Sync")]
+pub(crate) struct Args {
+    /// Its name or path [default: every folder]
+    folder: Option<String>,
+}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        let folders: Vec<Value> = match &self.folder {
+            Some(folder) => vec![client.get(&client.folder(folder).await?).await?],
+            None => client.read(client.get("/folders").await?)?,
+        };
+        if out.json {
+            let mut all = Vec::new();
+            for folder in folders {
+                for mut peer in folder["peers"].as_array().cloned().unwrap_or_default() {
+                    peer["folder"] = folder["name"].clone();
+                    all.push(peer);
+                }
             }
+            out.json(&all)?;
+            return Ok(Exit::Done);
         }
-        out.json(&all)?;
-        return Ok(Exit::Done);
+        let folders = folders
+            .into_iter()
+            .map(|folder| client.read(folder))
+            .collect::<Result<Vec<Folder>, _>>()?;
+        out.table(
+            &table(&folders),
+            "nobody is connected; `syncctl discover FOLDER` shows who was looked for",
+        )?;
+        Ok(Exit::Done)
     }
-    let folders = folders
-        .into_iter()
-        .map(|folder| client.read(folder))
-        .collect::<Result<Vec<Folder>, _>>()?;
-    out.table(
-        &table(&folders),
-        "nobody is connected; `syncctl discover FOLDER` shows who was looked for",
-    )?;
-    Ok(Exit::Done)
 }
 
 /// The peers of some folders.
@@ -43,7 +53,9 @@ pub(crate) fn table(folders: &[Folder]) -> Table {
     let mut table = Table::new(&[
         "FOLDER", "PEER", "DEVICE", "ADDRESS", "VIA", "FOUND BY", "LEVEL", "UP", "DOWN", "RTT",
         "IN SYNC",
-    ]);
+    ])
+    .spare(&["DEVICE", "LEVEL", "RTT", "FOUND BY", "VIA"])
+    .wrap(&["FOLDER", "PEER"]);
     for folder in folders {
         for peer in &folder.peers {
             table.row(row(&folder.name, peer));

@@ -5,47 +5,54 @@ use std::{process, time::Duration};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::Ended;
+use super::{Command, Ended};
 use crate::{Exit, Failure, Out, client::Client};
 
 /// The daemon promises to be gone within 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub(crate) async fn run(client: &Client, out: &mut Out) -> Ended {
-    let daemon = client
-        .connect()
-        .await?
-        .peer_cred()
-        .ok()
-        .and_then(|peer| peer.pid());
-    // Taken before the daemon is asked to stop: afterwards the number could be another process's.
-    let process = daemon
-        .filter(|pid| u32::try_from(*pid) != Ok(process::id()))
-        .and_then(watch);
-    let answer = client.post("/shutdown", &json!({})).await?;
-    let gone = async {
-        while client.connect().await.is_ok() {
-            sleep(Duration::from_millis(50)).await;
+/// Stop the daemon
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl shutdown")]
+pub(crate) struct Args {}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        let daemon = client
+            .connect()
+            .await?
+            .peer_cred()
+            .ok()
+            .and_then(|peer| peer.pid());
+        // Taken before the daemon is asked to stop: afterwards the number could be another process's.
+        let process = daemon
+            .filter(|pid| u32::try_from(*pid) != Ok(process::id()))
+            .and_then(watch);
+        let answer = client.post("/shutdown", &json!({})).await?;
+        let gone = async {
+            while client.connect().await.is_ok() {
+                sleep(Duration::from_millis(50)).await;
+            }
+            if let Some(process) = process {
+                process.ended().await;
+            }
+        };
+        timeout(PATIENCE, gone)
+            .await
+            .map_err(|_| Failure::TimedOut {
+                message: format!(
+                    "the daemon was told to stop, and still runs after {} s",
+                    PATIENCE.as_secs()
+                ),
+                hint: Some("its log says what keeps it".into()),
+            })?;
+        if out.json {
+            out.json(&answer)?;
+        } else {
+            out.line("the daemon has stopped")?;
         }
-        if let Some(process) = process {
-            process.ended().await;
-        }
-    };
-    timeout(PATIENCE, gone)
-        .await
-        .map_err(|_| Failure::TimedOut {
-            message: format!(
-                "the daemon was told to stop, and still runs after {} s",
-                PATIENCE.as_secs()
-            ),
-            hint: Some("its log says what keeps it".into()),
-        })?;
-    if out.json {
-        out.json(&answer)?;
-    } else {
-        out.line("the daemon has stopped")?;
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
 }
 
 #[cfg(target_os = "linux")]

@@ -3,39 +3,49 @@
 use std::time::Duration;
 
 use console::{Term, truncate_str};
-use sync_core::control::Status;
+use sync_core::control::{FolderState, Status};
 use tokio::time::sleep;
 
-use super::{Ended, folder, peers};
+use super::{Command, Ended, folder, peers, verdict};
 use crate::{
     Exit, Failure, Out,
-    cli::StatusArgs,
     client::Client,
-    table::Paint,
+    paint::Paint,
     text::{self, safe},
 };
 
 /// Home, and erase to the end of the screen (ECMA-48 CUP and ED).
 const REDRAW: &str = "\x1b[H\x1b[J";
 
-pub(crate) async fn run(client: &Client, args: &StatusArgs, out: &mut Out) -> Ended {
-    loop {
-        let answer = client.get("/status").await?;
-        if out.json {
-            out.json(&answer)?;
-        } else {
-            let status: Status = client.read(answer)?;
-            let text = if out.stdout_terminal {
-                for_person(&status, out)
+/// Show this device, its folders and its peers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl status --watch")]
+pub(crate) struct Args {
+    /// Show it again every second
+    #[arg(long)]
+    watch: bool,
+}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        loop {
+            let answer = client.get("/status").await?;
+            if out.json {
+                out.json(&answer)?;
             } else {
-                for_script(&status)
-            };
-            draw(&text, args.watch, out)?;
+                let status: Status = client.read(answer)?;
+                let text = if out.stdout_terminal {
+                    for_person(&status, out)
+                } else {
+                    for_script(&status)
+                };
+                draw(&text, self.watch, out)?;
+            }
+            if !self.watch {
+                return Ok(Exit::Done);
+            }
+            sleep(Duration::from_secs(1)).await;
         }
-        if !args.watch {
-            return Ok(Exit::Done);
-        }
-        sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -68,6 +78,19 @@ fn for_person(status: &Status, out: &Out) -> String {
         safe(&status.version),
         text::duration(status.uptime_s)
     );
+    let wrong = verdict::wrong(status);
+    if wrong.is_empty() {
+        text.push_str(&format!(
+            "  {}\n",
+            out.paint(Paint::Good, &verdict::well(status))
+        ));
+    }
+    for wrong in wrong {
+        text.push_str(&format!("  {}\n", out.paint(Paint::Bad, &wrong.what)));
+        if let Some(remedy) = wrong.remedy {
+            text.push_str(&format!("    {}\n", out.pasteable(&remedy)));
+        }
+    }
     let mut line = |key: &str, value: &str| text.push_str(&format!("  {key:<13}{value}\n"));
     let join = |list: &[String]| {
         list.iter()
@@ -121,15 +144,11 @@ fn for_person(status: &Status, out: &Out) -> String {
         text.push('\n');
         return text;
     }
-    text.push_str(&folder::table(&status.folders).aligned(out.color()));
+    text.push_str(&folder::table(&status.folders).aligned(out.look()));
     for folder in &status.folders {
-        if let Some(reason) = &folder.reason {
-            let name = out.paint(Paint::Bad, &safe(&folder.name));
-            text.push_str(&format!("\n{name}: {}", safe(reason)));
-            if let Some(hint) = &folder.hint {
-                text.push_str(&format!("\n  {}", safe(hint)));
-            }
-            text.push('\n');
+        let told = matches!(folder.state, FolderState::Stopped | FolderState::Held);
+        if let Some(reason) = folder.reason.as_ref().filter(|_| !told) {
+            text.push_str(&format!("\n{}: {}\n", safe(&folder.name), safe(reason)));
         }
     }
     text.push('\n');
@@ -137,7 +156,7 @@ fn for_person(status: &Status, out: &Out) -> String {
     if peers.is_empty() {
         text.push_str("nobody is connected\n");
     } else {
-        text.push_str(&peers.aligned(out.color()));
+        text.push_str(&peers.aligned(out.look()));
     }
     text
 }
@@ -174,6 +193,15 @@ fn for_script(status: &Status) -> String {
     for folder in &status.folders {
         if let Some(reason) = &folder.reason {
             text.push_str(&format!("why\t{}\t{}\n", safe(&folder.name), safe(reason)));
+        }
+    }
+    for mechanism in &status.discovery {
+        for trouble in &mechanism.trouble {
+            let (kind, message) = (safe(&trouble.kind), safe(&trouble.message));
+            text.push_str(&format!(
+                "trouble\t{}\t{kind}\t{message}\n",
+                safe(&mechanism.name)
+            ));
         }
     }
     text.push_str(&peers::table(&status.folders).plain(Some("peer")));

@@ -8,10 +8,9 @@ use sync_core::control::{Folder, FolderState};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::progress::Progress;
-use super::{Ended, folder::needed};
+use super::{Command, Ended, folder::needed};
 use crate::{
     Exit, Failure, Out,
-    cli::WaitArgs,
     client::Client,
     text::{self, safe},
 };
@@ -23,52 +22,69 @@ const EAGER_FOR: Duration = Duration::from_secs(5);
 /// How long the first look may take, even if less time is given.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(client: &Client, args: &WaitArgs, out: &mut Out) -> Ended {
-    let began = Instant::now();
-    let deadline = args
-        .timeout
-        .and_then(|seconds| began.checked_add(Duration::from_secs(seconds)));
-    let last_answer = deadline.map(|deadline| deadline.max(began + FIRST_LOOK));
-    let path = within(last_answer, client.folder(&args.folder), args).await?;
-    let mut progress = Progress::new(out.stderr_terminal);
-    loop {
-        let answer = match within(last_answer, client.get(&path), args).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                progress.clear();
-                return Err(failure);
-            }
-        };
-        let folder: Folder = client.read(answer.clone())?;
-        match look(&folder, args.peers) {
-            Look::Done => {
-                progress.clear();
-                if out.json {
-                    out.json(&answer)?;
-                } else {
-                    out.line(&done(&folder))?;
+/// Wait until a folder is in sync
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl wait Sync --timeout 60 --peers 2")]
+pub(crate) struct Args {
+    /// The folder's name or path
+    folder: String,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECS")]
+    timeout: Option<u64>,
+    /// Wait until so many connected peers are in sync too; with 0, no peer has to be there at all
+    #[arg(long, value_name = "N")]
+    peers: Option<u32>,
+}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        let args = &self;
+        let began = Instant::now();
+        let deadline = args
+            .timeout
+            .and_then(|seconds| began.checked_add(Duration::from_secs(seconds)));
+        let last_answer = deadline.map(|deadline| deadline.max(began + FIRST_LOOK));
+        let path = within(last_answer, client.folder(&args.folder), args).await?;
+        let mut progress = Progress::new(out.stderr_terminal);
+        loop {
+            let answer = match within(last_answer, client.get(&path), args).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    progress.clear();
+                    return Err(failure);
                 }
-                if folder.errors > 0 {
-                    out.warn(&stuck(&folder));
+            };
+            let folder: Folder = client.read(answer.clone())?;
+            match look(&folder, args.peers) {
+                Look::Done => {
+                    progress.clear();
+                    if out.json {
+                        out.json(&answer)?;
+                    } else {
+                        out.line(&done(&folder))?;
+                    }
+                    if folder.errors > 0 {
+                        out.warn(&stuck(&folder));
+                    }
+                    return Ok(Exit::Done);
                 }
-                return Ok(Exit::Done);
+                Look::Hopeless(failure) => {
+                    progress.clear();
+                    return Err(failure);
+                }
+                Look::NotYet => {}
             }
-            Look::Hopeless(failure) => {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
                 progress.clear();
-                return Err(failure);
+                return Err(late(&folder, args));
             }
-            Look::NotYet => {}
+            if let Some(line) = progress.show(&folder, now) {
+                out.note(&line);
+            }
+            let pause = if now - began < EAGER_FOR { EAGER } else { CALM };
+            sleep(deadline.map_or(pause, |deadline| pause.min(deadline - now))).await;
         }
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) {
-            progress.clear();
-            return Err(late(&folder, args));
-        }
-        if let Some(line) = progress.show(&folder, now) {
-            out.note(&line);
-        }
-        let pause = if now - began < EAGER_FOR { EAGER } else { CALM };
-        sleep(deadline.map_or(pause, |deadline| pause.min(deadline - now))).await;
     }
 }
 
@@ -76,7 +92,7 @@ pub(crate) async fn run(client: &Client, args: &WaitArgs, out: &mut Out) -> Ende
 async fn within<T>(
     last: Option<Instant>,
     asking: impl Future<Output = Result<T, Failure>>,
-    args: &WaitArgs,
+    args: &Args,
 ) -> Result<T, Failure> {
     let Some(last) = last else {
         return asking.await;
@@ -167,7 +183,7 @@ fn stuck(folder: &Folder) -> String {
     format!("{items} {are} stuck; `syncctl errors {word}` says why")
 }
 
-fn late(folder: &Folder, args: &WaitArgs) -> Failure {
+fn late(folder: &Folder, args: &Args) -> Failure {
     let name = safe(&folder.name);
     let word = text::shell_word(&name);
     let (how, hint) = match folder.state {

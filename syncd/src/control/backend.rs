@@ -66,6 +66,8 @@ pub trait Control: Send + Sync + 'static {
 pub struct NewFolder {
     /// Its root, absolute.
     pub path: PathBuf,
+    /// Whether its root is made if it isn't there.
+    pub make: bool,
     /// Its secret; without one, a new read-write secret is to be made.
     pub secret: Option<Secret>,
     /// Its name; without one, the last part of the path.
@@ -100,6 +102,7 @@ impl NewFolder {
         }
         Ok(Self {
             path: absolute(&request.path)?,
+            make: request.make,
             secret,
             name: request.name,
             options,

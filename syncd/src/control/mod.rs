@@ -20,6 +20,7 @@ mod events;
 #[cfg(any(test, feature = "fake-control"))]
 pub mod fake;
 mod metrics;
+mod openapi;
 mod routes;
 mod server;
 #[cfg(test)]

@@ -26,15 +26,18 @@ use sync_core::{
     secret::Level,
 };
 use tokio_util::sync::CancellationToken;
+use utoipa::openapi::{RefOr, Schema};
 
-use super::{Control, NewFolder, backend::absolute, metrics};
+use super::{
+    Control, NewFolder,
+    backend::absolute,
+    metrics,
+    openapi::{DOCUMENT, Parameter, Schemas, json, list},
+};
 use crate::options;
 
 /// The longest path of a file in a folder, in bytes, as `sync_core::path` takes it.
 const MAX_FILE_PATH: usize = 4096;
-
-/// What `/api/v1/openapi.json` answers.
-pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -43,65 +46,118 @@ struct App {
     shutdown: CancellationToken,
 }
 
-/// One route. The router is made from the table of them, and a test holds the table against the OpenAPI
-/// description, so that neither can know a route that the other doesn't.
-struct Route {
-    method: &'static str,
-    path: &'static str,
+/// One route: what serves it, and what there is to say of it. Router and description are made from the table of them.
+#[derive(Clone, Copy)]
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Parameter],
+    pub(super) takes: Option<Describe>,
+    pub(super) gives: Gives,
+    pub(super) status: &'static str,
     handler: fn() -> MethodRouter<App>,
+}
+
+/// Names a type among those that the description has.
+type Describe = fn(&mut Schemas) -> RefOr<Schema>;
+
+/// What a route answers with.
+#[derive(Clone, Copy)]
+pub(super) enum Gives {
+    /// Plain text.
+    Text,
+    /// JSON of no type of ours.
+    Document,
+    /// JSON.
+    Json(Describe),
+    /// A stream of events.
+    Events,
 }
 
 /// Shortens the table below.
 const fn route(
     method: &'static str,
     path: &'static str,
+    summary: &'static str,
+    gives: Gives,
     handler: fn() -> MethodRouter<App>,
 ) -> Route {
     Route {
         method,
         path,
+        summary,
+        query: &[],
+        takes: None,
+        gives,
+        status: "200",
         handler,
     }
 }
 
+impl Route {
+    /// With parameters in the query.
+    const fn query(mut self, query: &'static [Parameter]) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// With a body of this type.
+    const fn takes(mut self, body: Describe) -> Self {
+        self.takes = Some(body);
+        self
+    }
+
+    /// With another status than 200.
+    const fn status(mut self, status: &'static str) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+const SINCE: &[Parameter] = &[Parameter {
+    name: "since",
+    help: "Begin after this event; 0 begins with the oldest that is kept, without it the stream begins with the next to \
+           happen.",
+    required: false,
+}];
+const PATH: &[Parameter] = &[Parameter {
+    name: "path",
+    help: "The file's path in the folder; its bytes, percent-encoded.",
+    required: true,
+}];
+const LEVEL: &[Parameter] = &[Parameter {
+    name: "level",
+    help: "read-write or read-only; without it, the strongest that is held.",
+    required: false,
+}];
+
 /// Every route there is.
-const ROUTES: &[Route] = &[
-    route("GET", "/healthz", || get(async || "ok\n")),
-    route("GET", "/metrics", || get(metrics)),
-    route("GET", "/api/v1/openapi.json", || get(openapi)),
-    route("GET", "/api/v1/status", || get(status)),
-    route("GET", "/api/v1/events", || get(events)),
-    route("GET", "/api/v1/options", || get(option_list)),
-    route("POST", "/api/v1/shutdown", || post(shutdown)),
-    route("GET", "/api/v1/folders", || get(folders)),
-    route("POST", "/api/v1/folders", || post(add_folder)),
-    route("GET", "/api/v1/folders/{id}", || get(folder)),
-    route("DELETE", "/api/v1/folders/{id}", || delete(remove_folder)),
-    route("POST", "/api/v1/folders/{id}/pause", || {
-        act(FolderAction::Pause)
-    }),
-    route("POST", "/api/v1/folders/{id}/resume", || {
-        act(FolderAction::Resume)
-    }),
-    route("POST", "/api/v1/folders/{id}/rescan", || {
-        act(FolderAction::Rescan)
-    }),
-    route("POST", "/api/v1/folders/{id}/adopt", || {
-        act(FolderAction::Adopt)
-    }),
-    route("POST", "/api/v1/folders/{id}/approve", || {
-        act(FolderAction::Approve)
-    }),
-    route("POST", "/api/v1/folders/{id}/reject", || {
-        act(FolderAction::Reject)
-    }),
-    route("POST", "/api/v1/folders/{id}/move", || post(move_folder)),
-    route("POST", "/api/v1/folders/{id}/set", || post(set_folder)),
-    route("GET", "/api/v1/folders/{id}/file", || get(file)),
-    route("GET", "/api/v1/folders/{id}/peers", || get(peers)),
-    route("GET", "/api/v1/folders/{id}/discover", || get(candidates)),
-    route("GET", "/api/v1/folders/{id}/errors", || get(errors)),
-    route("GET", "/api/v1/folders/{id}/secret", || get(secret)),
+pub(super) const ROUTES: &[Route] = &[
+    route("GET", "/healthz", "Answers ok while the daemon runs.", Gives::Text, || get(async || "ok\n")),
+    route("GET", "/metrics", "The status for Prometheus, text format 0.0.4.", Gives::Text, || get(metrics)),
+    route("GET", "/api/v1/openapi.json", "This description.", Gives::Document, || get(openapi)),
+    route("GET", "/api/v1/status", "The state of everything.", Gives::Json(json::<Status>), || get(status)),
+    route("GET", "/api/v1/events", "What happens, as server-sent events; the data of each is an Event. The header Last-Event-ID does the same as since.", Gives::Events, || get(events)).query(SINCE),
+    route("GET", "/api/v1/options", "Every option of the daemon and every setting of a folder.", Gives::Json(list::<OptionInfo>), || get(option_list)),
+    route("POST", "/api/v1/shutdown", "Begins an orderly stop.", Gives::Json(json::<Stopping>), || post(shutdown)),
+    route("GET", "/api/v1/folders", "Every folder.", Gives::Json(list::<Folder>), || get(folders)),
+    route("POST", "/api/v1/folders", "Adds a folder.", Gives::Json(json::<AddedFolder>), || post(add_folder)).takes(json::<AddFolder>).status("201"),
+    route("GET", "/api/v1/folders/{id}", "One folder.", Gives::Json(json::<Folder>), || get(folder)),
+    route("DELETE", "/api/v1/folders/{id}", "Forgets a folder and its secret; its files are left alone.", Gives::Json(json::<RemovedFolder>), || delete(remove_folder)),
+    route("POST", "/api/v1/folders/{id}/pause", "Lets a folder rest.", Gives::Json(json::<Folder>), || act(FolderAction::Pause)),
+    route("POST", "/api/v1/folders/{id}/resume", "Lets a paused folder go on.", Gives::Json(json::<Folder>), || act(FolderAction::Resume)),
+    route("POST", "/api/v1/folders/{id}/rescan", "Looks at the whole disk again.", Gives::Json(json::<Folder>), || act(FolderAction::Rescan)),
+    route("POST", "/api/v1/folders/{id}/adopt", "Takes the root that is there now, which was replaced on purpose.", Gives::Json(json::<Folder>), || act(FolderAction::Adopt)),
+    route("POST", "/api/v1/folders/{id}/approve", "Lets held deletions go.", Gives::Json(json::<Folder>), || act(FolderAction::Approve)),
+    route("POST", "/api/v1/folders/{id}/reject", "Fetches back what held deletions took.", Gives::Json(json::<Folder>), || act(FolderAction::Reject)),
+    route("POST", "/api/v1/folders/{id}/move", "Says that the root is elsewhere now.", Gives::Json(json::<Folder>), || post(move_folder)).takes(json::<MoveFolder>),
+    route("POST", "/api/v1/folders/{id}/set", "Changes a setting.", Gives::Json(json::<Folder>), || post(set_folder)).takes(json::<SetFolder>),
+    route("GET", "/api/v1/folders/{id}/file", "Why a file is as it is.", Gives::Json(json::<FileInfo>), || get(file)).query(PATH),
+    route("GET", "/api/v1/folders/{id}/peers", "The connected peers.", Gives::Json(list::<Peer>), || get(peers)),
+    route("GET", "/api/v1/folders/{id}/discover", "Every address where a member may be.", Gives::Json(list::<Candidate>), || get(candidates)),
+    route("GET", "/api/v1/folders/{id}/errors", "Every item that is stuck.", Gives::Json(list::<ErrorItem>), || get(errors)),
+    route("GET", "/api/v1/folders/{id}/secret", "The folder's secret.", Gives::Json(json::<SecretShown>), || get(secret)).query(LEVEL),
 ];
 
 /// The method and the path of every route, for whoever describes or tests them.
@@ -134,7 +190,10 @@ pub fn router(control: Arc<dyn Control>, shutdown: CancellationToken) -> Router 
 type Reply<T> = Result<Json<T>, Failure>;
 
 async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
 }
 
 async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Failure> {

@@ -62,13 +62,13 @@ async fn a_daemon_that_does_not_answer_is_not_waited_for_longer() {
     let _silent = tokio::net::UnixListener::bind(home.socket()).unwrap();
     let client = Client::new(home);
     for timeout in [0, 7] {
-        let args = WaitArgs {
+        let args = Args {
             folder: "Docs".into(),
             timeout: Some(timeout),
             peers: None,
         };
         let began = Instant::now();
-        let failure = run(&client, &args, &mut Out::system()).await.unwrap_err();
+        let failure = args.run(&client, &mut Out::system()).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::TimedOut);
         let waited = Duration::from_secs(timeout).max(FIRST_LOOK);
         assert!(began.elapsed() < waited + Duration::from_millis(50));

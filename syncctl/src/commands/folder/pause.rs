@@ -1,0 +1,28 @@
+//! `folder pause`.
+
+use clap::ArgGroup;
+
+use super::{
+    super::{Command, Ended},
+    each,
+};
+use crate::{Out, client::Client};
+
+/// Let a folder rest
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncctl folder pause --all")]
+#[command(group = ArgGroup::new("which").required(true))]
+pub(crate) struct Args {
+    /// Its name or path
+    #[arg(group = "which")]
+    folder: Option<String>,
+    /// Every folder
+    #[arg(long, group = "which")]
+    all: bool,
+}
+
+impl Command for Args {
+    async fn run(self, client: &Client, out: &mut Out) -> Ended {
+        each(client, self.folder.as_deref(), "pause", "paused", out).await
+    }
+}
