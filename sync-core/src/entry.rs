@@ -152,6 +152,7 @@ pub(crate) struct Body {
     #[n(6)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) target: Option<Vec<u8>>,
+    /// Absent if it is the dot's replica.
     #[n(7)]
-    pub(crate) author: ReplicaId,
+    pub(crate) author: Option<ReplicaId>,
 }

@@ -19,11 +19,15 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteVec};
 use thiserror::Error;
 
+mod announce;
+
+pub use announce::{Announce, Change};
+
 use crate::{
     chunk::ContentHash,
     ids::{Generation, ReplicaId, Seq},
     manifest::ContentRoot,
-    record::RawRecord,
+    record::Group,
     version::Vector,
 };
 
@@ -172,23 +176,9 @@ pub struct Ask {
     #[n(1)]
     pub after: Seq,
     /// The newest record that the asker holds of the receiver's own making. If the receiver never made
-    /// it, the receiver was restored from a backup.
+    /// it, the receiver was restored from a backup. A group of one.
     #[n(2)]
-    pub newest: Option<RawRecord>,
-}
-
-/// One change of the sender's index.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Announce {
-    /// The sender's number for it.
-    #[n(0)]
-    pub seq: Seq,
-    /// Whether the sender holds the content.
-    #[n(1)]
-    pub holds: bool,
-    /// The record.
-    #[n(2)]
-    pub record: RawRecord,
+    pub newest: Option<Group>,
 }
 
 /// Ends a burst.
@@ -323,7 +313,13 @@ impl Message {
         let message = match number {
             0 => EngineMessage::Head(d.decode().map_err(malformed)?).into(),
             1 => EngineMessage::Ask(d.decode().map_err(malformed)?).into(),
-            2 => EngineMessage::Records(list(&mut d, MAX_RECORDS)?).into(),
+            2 => {
+                let announces: Vec<Announce> = list(&mut d, MAX_RECORDS)?;
+                if announces.iter().map(Announce::len).sum::<usize>() > MAX_RECORDS {
+                    return Err(MessageError::TooMany);
+                }
+                EngineMessage::Records(announces).into()
+            }
             3 => EngineMessage::BurstEnd(d.decode().map_err(malformed)?).into(),
             4 => EngineMessage::Progress(d.decode().map_err(malformed)?).into(),
             5 => EngineMessage::WhoHas(list(&mut d, MAX_CONTENTS)?).into(),

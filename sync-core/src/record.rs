@@ -1,35 +1,48 @@
 //! Signed records: what peers exchange about paths.
 //!
-//! A record is a clear **envelope** (path id, version, kind, era, room for a ciphertext root), a **body**
-//! sealed under the folder's read key (the [`Entry`]), and a **proof**. The signed bytes are kept and passed
-//! on exactly as their author made them; nothing is ever encoded again.
+//! A record is a clear **envelope** (path id, version, kind, era) and a **body** sealed under the folder's read
+//! key (the [`Entry`]). These signed bytes are kept and passed on exactly as they were made; nothing is ever encoded
+//! again, and two records are the same if their signed bytes are.
 //!
-//! Signing is shared: an author hashes up to [`MAX_BATCH`] records into a Merkle tree and signs the root; each
-//! record carries its way to the root, so it can be checked alone. See `docs/PROTOCOL.md` for every byte.
+//! ```text
+//! signed bytes = [1, 3, era, path id, [replica, counter], kind, sealed body]             a vector that is only the dot
+//!              = [1, 3, era, path id, [replica, counter], kind, vector, sealed body]     any other
+//! sealed body  = AES-256-GCM-SIV(key "syncd/2 meta", nonce of zeros, aad = all bytes before it, body ‖ zeros)
+//! body         = [path, size, mtime in ns, mode, content root, prev root, symlink text, author]
+//! ```
+//!
+//! The zeros fill the body up to a multiple of 16 bytes. Absent fields of the body are null, at its end they are left
+//! out; the author is absent if it is the dot's replica. Sealing draws no random number: devices that sign one entry
+//! and version make the same bytes. Other formats: [`envelope`].
+//!
+//! Signing is shared by up to 64 records: see [`batch`].
+
+pub mod batch;
+pub mod cipher;
+pub mod envelope;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
-use minicbor::{Decoder, Encoder};
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+
+pub use batch::{BatchId, BatchProof, Group, MAX_BATCH, VerifiedRoots};
+pub use envelope::Envelope;
 
 use crate::{
     entry::{Body, Entry, Kind},
-    keys::{FolderKeys, SEAL_OVERHEAD},
+    keys::FolderKeys,
     path::RelPath,
     version::{Dot, Vector, Version},
 };
+use envelope::EntryEnvelope;
 
-/// Most records under one signature.
-pub const MAX_BATCH: usize = 64;
-/// Records that [`sign`] puts under one signature: 16 keep the proof at 194 bytes and the cost of a
-/// signature below that of storing the record (docs/adr/0002).
-pub const BATCH: usize = 16;
 /// Largest record, in bytes, that is accepted from outside.
 pub const MAX_RECORD: usize = 96 * 1024;
-
-const FORMAT: u8 = 1;
-const CONTEXT: &str = "syncd/1 records";
-const LEAF: &str = "syncd/1 record leaf";
-const NODE: &str = "syncd/1 record node";
+/// Bodies are filled up to a multiple of this.
+const BLOCK: usize = 16;
 
 /// Why bytes are not a record of this folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -66,31 +79,33 @@ pub struct Record {
     raw: RawRecord,
 }
 
-/// A record as it is stored and sent: the author's signed bytes and the proof.
-#[derive(Clone, PartialEq, Eq)]
+/// A record's signed bytes, and where what proves them is to be found. Equal if the signed bytes are.
+#[derive(Clone)]
 pub struct RawRecord {
     signed: Bytes,
-    proof: Bytes,
+    seat: Seat,
 }
 
-impl std::fmt::Debug for RawRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "RawRecord({} bytes)",
-            self.signed.len() + self.proof.len()
-        )
-    }
+/// The batch that a record was signed with, and its place among the leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// Which batch.
+    pub batch: BatchId,
+    /// Which leaf, from 0.
+    pub place: u8,
 }
 
-/// The last Merkle roots whose signatures were found good, so that a batch costs one check.
-#[derive(Debug, Default)]
-pub struct VerifiedRoots {
-    recent: std::collections::VecDeque<([u8; 32], [u8; 64])>,
+/// New records, and what proves them.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The records, in the order given.
+    pub records: Vec<Record>,
+    /// One for each [`MAX_BATCH`] of them.
+    pub proofs: Vec<BatchProof>,
 }
 
 impl Record {
-    /// The bytes to store and to send.
+    /// What to store, and to send in a [`Group`].
     pub fn raw(&self) -> &RawRecord {
         &self.raw
     }
@@ -100,38 +115,48 @@ impl Record {
         &self.entry.path
     }
 
-    /// Checks signature, envelope and body of a record from outside.
-    pub fn verify(
-        keys: &FolderKeys,
-        raw: RawRecord,
-        known: &mut VerifiedRoots,
-    ) -> Result<Self, RecordError> {
-        let proof = Proof::parse(&raw.proof)?;
-        let root = proof.root(leaf(&raw.signed));
-        if !known.contains(&root, &proof.signature) {
-            if !keys.verify(CONTEXT, &root, &proof.signature) {
-                return Err(RecordError::Signature);
-            }
-            known.remember(root, proof.signature);
-        }
-        Self::open(keys, raw, true)
+    /// Reads a record whose signature was checked, for the first time: its envelope must fit its body.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Format`] if it isn't of an entry.
+    pub fn open(keys: &FolderKeys, raw: RawRecord) -> Result<Self, RecordError> {
+        Self::read(keys, raw, true)
     }
 
-    /// Reads a record that was verified when it was stored.
+    /// Reads a record that was opened before it was stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::open`].
     pub fn from_store(keys: &FolderKeys, raw: RawRecord) -> Result<Self, RecordError> {
-        Self::open(keys, raw, false)
+        Self::read(keys, raw, false)
     }
 
-    fn open(keys: &FolderKeys, raw: RawRecord, check: bool) -> Result<Self, RecordError> {
+    fn read(keys: &FolderKeys, raw: RawRecord, check: bool) -> Result<Self, RecordError> {
         let read = keys.read().ok_or(RecordError::Level)?;
-        let envelope = Envelope::parse(&raw.signed)?;
-        let sealed = &raw.signed[envelope.body.clone()];
+        let envelope = EntryEnvelope::parse(&raw.signed)?;
         let plain = read
-            .open_body(&raw.signed[..envelope.aad_len], sealed)
+            .open_body(
+                &raw.signed[..envelope.aad_len],
+                &raw.signed[envelope.body.clone()],
+            )
             .map_err(|_| RecordError::Body)?;
-        let body: Body = minicbor::decode(&plain).map_err(|_| RecordError::Malformed)?;
-        if check && read.path_id(body.path.as_bytes()) != envelope.path_id {
+        let mut d = Decoder::new(&plain);
+        let body: Body = d.decode().map_err(|_| RecordError::Malformed)?;
+        let filling = &plain[d.position()..];
+        if plain.len() % BLOCK != 0
+            || filling.len() >= BLOCK
+            || filling.iter().any(|byte| *byte != 0)
+        {
+            return Err(RecordError::Malformed);
+        }
+        if check && read.path_id(body.path.as_bytes()) != envelope.head.path_id {
             return Err(RecordError::Body);
+        }
+        let us = envelope.version.dot.replica;
+        if body.author == Some(us) {
+            return Err(RecordError::Malformed);
         }
         let entry = Entry {
             path: body.path,
@@ -142,7 +167,7 @@ impl Record {
             content: body.content,
             prev: body.prev,
             target: body.target,
-            author: body.author,
+            author: body.author.unwrap_or(us),
         };
         if !entry.is_consistent() {
             return Err(RecordError::Malformed);
@@ -150,283 +175,197 @@ impl Record {
         Ok(Self {
             entry,
             version: envelope.version,
-            era: envelope.era,
+            era: envelope.head.era,
             raw,
         })
     }
 }
 
-/// Signs entries, each with its version, [`BATCH`] under one signature. Order is kept.
+/// Signs entries, each with its version, up to [`MAX_BATCH`] under one signature. Order is kept.
+///
+/// # Errors
+///
+/// [`RecordError::CannotSign`] or [`RecordError::Level`] if the keys don't allow it.
 pub fn sign(
     keys: &FolderKeys,
     era: u32,
     entries: Vec<(Entry, Version)>,
-) -> Result<Vec<Record>, RecordError> {
-    let mut records = Vec::with_capacity(entries.len());
+) -> Result<Signed, RecordError> {
+    let (mut records, mut proofs) = (Vec::with_capacity(entries.len()), Vec::new());
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
-        let batch: Vec<_> = entries.by_ref().take(BATCH).collect();
-        sign_batch(keys, era, batch, &mut records)?;
+        let batch: Vec<_> = entries.by_ref().take(MAX_BATCH).collect();
+        let signed = batch
+            .iter()
+            .map(|(entry, version)| signed_bytes(keys, era, entry, version))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (raw, proof) = sign_bytes(keys, signed)?;
+        records.extend(
+            batch
+                .into_iter()
+                .zip(raw)
+                .map(|((entry, version), raw)| Record {
+                    entry,
+                    version,
+                    era,
+                    raw,
+                }),
+        );
+        proofs.push(proof);
     }
-    Ok(records)
+    Ok(Signed { records, proofs })
 }
 
-fn sign_batch(
+/// Signs bytes of any format together: 1 to [`MAX_BATCH`] of them.
+///
+/// # Errors
+///
+/// [`RecordError::CannotSign`] if the keys don't allow it or there are too many.
+pub fn sign_bytes(
+    keys: &FolderKeys,
+    signed: Vec<Bytes>,
+) -> Result<(Vec<RawRecord>, BatchProof), RecordError> {
+    let proof = BatchProof::sign(keys, &signed).ok_or(RecordError::CannotSign)?;
+    let batch = proof.id();
+    let raw = (0..)
+        .zip(signed)
+        .map(|(place, signed)| RawRecord {
+            signed,
+            seat: Seat { batch, place },
+        })
+        .collect();
+    Ok((raw, proof))
+}
+
+/// The bytes that are signed for an entry: the same whoever makes them.
+fn signed_bytes(
     keys: &FolderKeys,
     era: u32,
-    batch: Vec<(Entry, Version)>,
-    out: &mut Vec<Record>,
-) -> Result<(), RecordError> {
+    entry: &Entry,
+    version: &Version,
+) -> Result<Bytes, RecordError> {
     let read = keys.read().ok_or(RecordError::Level)?;
-    let mut signed = Vec::with_capacity(batch.len());
-    for (entry, version) in &batch {
-        let path_id = read.path_id(entry.path.as_bytes());
-        let mut bytes = envelope_head(era, &path_id, version, entry.kind);
-        let body = Body {
-            path: entry.path.clone(),
-            size: entry.size,
-            mtime_ns: entry.mtime_ns,
-            mode: entry.mode,
-            content: entry.content,
-            prev: entry.prev,
-            target: entry.target.clone(),
-            author: entry.author,
-        };
-        let plain = minicbor::to_vec(&body).map_err(|_| RecordError::Malformed)?;
-        let sealed = read.seal_body(&bytes, &plain);
-        let mut tail = Encoder::new(Vec::with_capacity(sealed.len() + 5));
-        tail.bytes(&sealed).map_err(|_| RecordError::Malformed)?;
-        bytes.extend_from_slice(tail.writer());
-        signed.push(Bytes::from(bytes));
-    }
-    let levels = merkle_levels(signed.iter().map(|s| leaf(s)).collect());
-    let root = levels[levels.len() - 1][0];
-    let signature = keys.sign(CONTEXT, &root).ok_or(RecordError::CannotSign)?;
-    for (i, ((entry, version), signed)) in batch.into_iter().zip(signed).enumerate() {
-        let proof = Bytes::from(proof_bytes(&levels, i, &signature));
-        out.push(Record {
-            entry,
-            version,
-            era,
-            raw: RawRecord { signed, proof },
-        });
-    }
-    Ok(())
-}
-
-/// `[1, era, path id, [dot, vector], kind, cipher root]`, then the sealed body as the array's last item.
-/// Everything before the body is the seal's associated data.
-fn envelope_head(era: u32, path_id: &[u8; 16], version: &Version, kind: Kind) -> Vec<u8> {
-    let mut e = Encoder::new(Vec::with_capacity(256));
-    // Writing to a vector cannot fail, so the error type is `Infallible`.
-    let _ = e
-        .array(7)
-        .and_then(|e| e.u8(FORMAT))
-        .and_then(|e| e.u32(era))
-        .and_then(|e| e.bytes(path_id));
-    let _ = e.encode(version);
-    let _ = e.u8(kind.code()).and_then(|e| e.null());
-    e.into_writer()
-}
-
-struct Envelope {
-    era: u32,
-    path_id: [u8; 16],
-    version: Version,
-    kind: Kind,
-    aad_len: usize,
-    body: std::ops::Range<usize>,
-}
-
-impl Envelope {
-    fn parse(signed: &[u8]) -> Result<Self, RecordError> {
-        Self::parse_inner(signed).map_err(|e| e.unwrap_or(RecordError::Malformed))
-    }
-
-    fn parse_inner(signed: &[u8]) -> Result<Self, Option<RecordError>> {
-        fn cbor<T>(r: Result<T, minicbor::decode::Error>) -> Result<T, Option<RecordError>> {
-            r.map_err(|_| None)
-        }
-        let mut d = Decoder::new(signed);
-        let fields = cbor(d.array())?;
-        let format = cbor(d.u8())?;
-        if format != FORMAT {
-            return Err(Some(RecordError::Format(format)));
-        }
-        if fields != Some(7) {
-            return Err(None);
-        }
-        let era = cbor(d.u32())?;
-        let path_id = cbor(d.bytes())?.try_into().map_err(|_| None)?;
-        let version: Version = cbor(d.decode())?;
-        if !version.vector.covers(version.dot) || version.dot.counter == 0 {
-            return Err(None);
-        }
-        let kind = Kind::from_code(cbor(d.u8())?);
-        // The ciphertext root: 32 bytes when a folder has encrypted-only members, else null.
-        if cbor(d.decode::<Option<&minicbor::bytes::ByteSlice>>())?.is_some_and(|r| r.len() != 32) {
-            return Err(None);
-        }
-        let aad_len = d.position();
-        let body = cbor(d.bytes())?;
-        if body.len() < SEAL_OVERHEAD || d.position() != signed.len() {
-            return Err(None);
-        }
-        let body = signed.len() - body.len()..signed.len();
-        Ok(Self {
-            era,
-            path_id,
-            version,
-            kind,
-            aad_len,
-            body,
-        })
-    }
+    let path_id = read.path_id(entry.path.as_bytes());
+    let mut bytes = EntryEnvelope::write(era, path_id, version, entry.kind);
+    let body = Body {
+        path: entry.path.clone(),
+        size: entry.size,
+        mtime_ns: entry.mtime_ns,
+        mode: entry.mode,
+        content: entry.content,
+        prev: entry.prev,
+        target: entry.target.clone(),
+        author: (entry.author != version.dot.replica).then_some(entry.author),
+    };
+    let mut plain = minicbor::to_vec(&body).map_err(|_| RecordError::Malformed)?;
+    plain.resize(plain.len().next_multiple_of(BLOCK), 0);
+    let sealed = read.seal_body(&bytes, &plain);
+    let mut tail = Encoder::new(Vec::with_capacity(sealed.len() + 5));
+    tail.bytes(&sealed).map_err(|_| RecordError::Malformed)?;
+    bytes.extend_from_slice(tail.writer());
+    Ok(Bytes::from(bytes))
 }
 
 impl RawRecord {
-    /// The kind in the envelope, without opening the body; `None` if the bytes aren't a record.
-    pub fn kind(&self) -> Option<Kind> {
-        Envelope::parse(&self.signed).ok().map(|e| e.kind)
+    /// The signed bytes.
+    pub fn signed(&self) -> &Bytes {
+        &self.signed
     }
 
-    /// The version in the envelope, without opening the body; `None` if the bytes aren't a record.
+    /// Where its proof is.
+    pub fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// What every format says.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Malformed`] if it isn't a record at all.
+    pub fn envelope(&self) -> Result<Envelope, RecordError> {
+        Envelope::parse(&self.signed)
+    }
+
+    /// The kind in the envelope, without opening the body; `None` if it isn't an entry's record.
+    pub fn kind(&self) -> Option<Kind> {
+        EntryEnvelope::parse(&self.signed).ok().map(|e| e.kind)
+    }
+
+    /// The version in the envelope, without opening the body; `None` if it isn't an entry's record.
     pub fn version(&self) -> Option<Version> {
-        Envelope::parse(&self.signed).ok().map(|e| e.version)
+        EntryEnvelope::parse(&self.signed).ok().map(|e| e.version)
     }
 
     /// The dot in the envelope.
     pub fn dot(&self) -> Option<Dot> {
-        self.version().map(|v| v.dot)
+        self.envelope().ok().map(|e| e.dot)
+    }
+
+    /// Names it to who may hold it already: the first eight bytes of the SHA-256 of the signed bytes.
+    pub fn short_hash(&self) -> [u8; 8] {
+        let full: [u8; 32] = Sha256::digest(&self.signed).into();
+        let mut short = [0; 8];
+        short.copy_from_slice(&full[..8]);
+        short
     }
 
     /// Bytes that it takes on the wire, nearly.
     pub fn wire_len(&self) -> usize {
-        self.signed.len() + self.proof.len() + 12
+        self.signed.len() + 8
     }
 }
 
-impl<C> minicbor::Encode<C> for RawRecord {
+impl PartialEq for RawRecord {
+    fn eq(&self, other: &Self) -> bool {
+        self.signed == other.signed
+    }
+}
+
+impl Eq for RawRecord {}
+
+impl std::fmt::Debug for RawRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawRecord({} bytes)", self.signed.len())
+    }
+}
+
+/// Its form on disk: `[signed bytes, batch id ‖ place]`.
+impl<C> Encode<C> for RawRecord {
     fn encode<W: minicbor::encode::Write>(
         &self,
         e: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(2)?.bytes(&self.signed)?.bytes(&self.proof)?.ok()
+        let mut seat = [self.seat.place; 17];
+        seat[..16].copy_from_slice(&self.seat.batch.0);
+        e.array(2)?.bytes(&self.signed)?.bytes(&seat)?.ok()
     }
 }
 
-impl<'b, C> minicbor::Decode<'b, C> for RawRecord {
+impl<'b, C> Decode<'b, C> for RawRecord {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let wrong = minicbor::decode::Error::message;
         if d.array()? != Some(2) {
-            return Err(minicbor::decode::Error::message("a record has two parts"));
+            return Err(wrong("a record has two parts"));
         }
-        let (signed, proof) = (d.bytes()?, d.bytes()?);
-        if signed.len() > MAX_RECORD || proof.len() > Proof::MAX {
-            return Err(minicbor::decode::Error::message("record too large"));
+        let signed = d.bytes()?;
+        if signed.len() > MAX_RECORD {
+            return Err(wrong("record too large"));
+        }
+        let seat: [u8; 17] = d.bytes()?.try_into().map_err(|_| wrong("seat"))?;
+        let [batch @ .., place] = seat;
+        if usize::from(place) >= MAX_BATCH {
+            return Err(wrong("seat"));
         }
         Ok(Self {
             signed: Bytes::copy_from_slice(signed),
-            proof: Bytes::copy_from_slice(proof),
+            seat: Seat {
+                batch: BatchId(batch),
+                place,
+            },
         })
     }
-}
-
-/// Proof: index, number of siblings, the siblings from the leaf up, the signature.
-struct Proof {
-    index: u8,
-    siblings: Vec<[u8; 32]>,
-    signature: [u8; 64],
-}
-
-impl Proof {
-    const MAX: usize = 2 + 6 * 32 + 64;
-
-    fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        let (&[index, n], rest) = bytes
-            .split_first_chunk::<2>()
-            .ok_or(RecordError::Malformed)?;
-        let n = usize::from(n);
-        if n > 6 || usize::from(index) >= 1 << n || rest.len() != n * 32 + 64 {
-            return Err(RecordError::Malformed);
-        }
-        let (way, signature) = rest.split_at(n * 32);
-        let signature = signature.try_into().map_err(|_| RecordError::Malformed)?;
-        let siblings = way.as_chunks::<32>().0.to_vec();
-        Ok(Self {
-            index,
-            siblings,
-            signature,
-        })
-    }
-
-    fn root(&self, leaf: [u8; 32]) -> [u8; 32] {
-        let (mut at, mut index) = (leaf, self.index);
-        for sibling in &self.siblings {
-            at = if index & 1 == 0 {
-                node(&at, sibling)
-            } else {
-                node(sibling, &at)
-            };
-            index >>= 1;
-        }
-        at
-    }
-}
-
-impl VerifiedRoots {
-    fn contains(&self, root: &[u8; 32], signature: &[u8; 64]) -> bool {
-        self.recent.iter().any(|(r, s)| r == root && s == signature)
-    }
-
-    fn remember(&mut self, root: [u8; 32], signature: [u8; 64]) {
-        if self.recent.len() == 32 {
-            self.recent.pop_back();
-        }
-        self.recent.push_front((root, signature));
-    }
-}
-
-fn leaf(signed: &[u8]) -> [u8; 32] {
-    let mut h = blake3::Hasher::new();
-    h.update(LEAF.as_bytes()).update(signed);
-    *h.finalize().as_bytes()
-}
-
-fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut h = blake3::Hasher::new();
-    h.update(NODE.as_bytes()).update(left).update(right);
-    *h.finalize().as_bytes()
-}
-
-/// All levels from the leaves to the root. An odd node is paired with itself, so every leaf has a way of
-/// the same length.
-fn merkle_levels(leaves: Vec<[u8; 32]>) -> Vec<Vec<[u8; 32]>> {
-    let mut levels = vec![leaves];
-    while let Some(last) = levels.last().filter(|l| l.len() > 1) {
-        let next = last
-            .chunks(2)
-            .map(|p| node(&p[0], p.get(1).unwrap_or(&p[0])))
-            .collect();
-        levels.push(next);
-    }
-    levels
-}
-
-fn proof_bytes(levels: &[Vec<[u8; 32]>], index: usize, signature: &[u8; 64]) -> Vec<u8> {
-    let depth = levels.len() - 1;
-    let mut out = Vec::with_capacity(2 + depth * 32 + 64);
-    out.extend([index as u8, depth as u8]);
-    for (n, level) in levels[..depth].iter().enumerate() {
-        let at = index >> n;
-        out.extend_from_slice(level.get(at ^ 1).unwrap_or(&level[at]));
-    }
-    out.extend_from_slice(signature);
-    out
 }
 
 /// Versions of what a whole index knows: kept beside records so that callers need one import.
 pub type Knowledge = Vector;
-
-#[cfg(test)]
-mod tests;

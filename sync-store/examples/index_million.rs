@@ -1,7 +1,7 @@
 //! Fills an index with a million files and shows what that costs.
 //!
 //! ```text
-//! cargo run --release -p sync-store --example index_million -- [--files N] [--cache MIB] [--dir DIR]
+//! cargo run --release -p sync-store --example index_million -- [--files N] [--cache MIB] [--edit PERCENT] [--dir DIR]
 //! ```
 //!
 //! The figures of `docs/adr/0001-index-schema.md` come from here. The index is made in a temporary
@@ -18,12 +18,14 @@ use std::{
 use sync_core::{
     chunk::ContentHash,
     disk::{DiskKind, DiskStat},
-    entry::Kind,
+    entry::{Entry, Kind},
     ids::{ReplicaId, Seq},
     index::{Batch, Index, IndexEntry},
+    keys::FolderKeys,
     manifest::ContentRoot,
     path::RelPath,
-    record::RawRecord,
+    record::sign,
+    secret::Secret,
     version::{Dot, Vector, Version},
 };
 use sync_store::sled_index::{Options, SledIndex};
@@ -37,6 +39,8 @@ const FLUSH: u64 = 32;
 struct Args {
     files: u64,
     cache: u64,
+    /// How many of a hundred files are changed at the end.
+    edit: u64,
     dir: Option<PathBuf>,
     reopened: bool,
 }
@@ -51,6 +55,7 @@ fn main() -> Result<()> {
             args.dir.as_deref().ok_or("no directory")?,
             options,
             args.files,
+            args.edit,
         );
     }
     let temp = std::env::temp_dir().join(format!("index-million-{}", std::process::id()));
@@ -59,7 +64,8 @@ fn main() -> Result<()> {
         // In a process of its own, so that memory is counted from the start.
         let status = Command::new(std::env::current_exe()?)
             .args(["--reopened", "--files", &args.files.to_string()])
-            .args(["--cache", &args.cache.to_string(), "--dir"])
+            .args(["--cache", &args.cache.to_string()])
+            .args(["--edit", &args.edit.to_string(), "--dir"])
             .arg(&dir)
             .status()?;
         if status.success() {
@@ -76,6 +82,7 @@ fn parse() -> Result<Args> {
     let mut parsed = Args {
         files: 1_000_000,
         cache: 16,
+        edit: 0,
         dir: None,
         reopened: false,
     };
@@ -85,6 +92,7 @@ fn parse() -> Result<Args> {
         match arg.as_str() {
             "--files" => parsed.files = value()?.parse()?,
             "--cache" => parsed.cache = value()?.parse()?,
+            "--edit" => parsed.edit = value()?.parse()?,
             "--dir" => parsed.dir = Some(value()?.into()),
             "--reopened" => parsed.reopened = true,
             _ => return Err(format!("unknown argument {arg}").into()),
@@ -96,13 +104,10 @@ fn parse() -> Result<Args> {
 fn fill(dir: &Path, options: Options, files: u64) -> Result<()> {
     let start = Instant::now();
     let (mut index, _) = SledIndex::open(dir, options)?;
-    let raw = record()?;
+    let keys = keys();
     for first in (0..files).step_by(BATCH as usize) {
-        let mut batch = Batch::default();
-        for n in first..(first + BATCH).min(files) {
-            batch.entries.push((path(n)?, Some(entry(n, n + 1, &raw))));
-        }
-        index.commit(batch)?;
+        let numbers: Vec<_> = (first..(first + BATCH).min(files)).collect();
+        index.commit(batch(&keys, &numbers, first + 1)?)?;
         if first / BATCH % FLUSH == FLUSH - 1 {
             index.flush()?;
         }
@@ -118,7 +123,7 @@ fn fill(dir: &Path, options: Options, files: u64) -> Result<()> {
     Ok(())
 }
 
-fn reopen(dir: &Path, options: Options, files: u64) -> Result<()> {
+fn reopen(dir: &Path, options: Options, files: u64, edit: u64) -> Result<()> {
     let start = Instant::now();
     let (mut index, _) = SledIndex::open(dir, options)?;
     show("opened again", start.elapsed().as_secs_f64())?;
@@ -160,17 +165,34 @@ fn reopen(dir: &Path, options: Options, files: u64) -> Result<()> {
     }
     show("20,000 found by content", start.elapsed().as_secs_f64())?;
 
-    let (start, raw) = (Instant::now(), record()?);
+    let (start, keys) = (Instant::now(), keys());
+    let mut seq = files + 1;
     for round in 0..20 {
-        let mut batch = Batch::default();
-        for n in (0..1000).map(|n| (round * 1000 + n) * 48_271 % files) {
-            let seq = files + 1 + round * 1000 + batch.entries.len() as u64;
-            batch.entries.push((path(n)?, Some(entry(n, seq, &raw))));
-        }
-        index.commit(batch)?;
+        let numbers: Vec<_> = (0..1000)
+            .map(|n| (round * 1000 + n) * 48_271 % files)
+            .collect();
+        index.commit(batch(&keys, &numbers, seq)?)?;
+        seq += 1000;
         index.flush()?;
     }
     show("20,000 changed at random", start.elapsed().as_secs_f64())?;
+    if edit > 0 {
+        println!("{:>34} MiB on disk", size(dir)? >> 20);
+        let start = Instant::now();
+        for first in (0..files * edit / 100).step_by(1000) {
+            let numbers: Vec<_> = (first..first + 1000).map(|n| n * 48_271 % files).collect();
+            index.commit(batch(&keys, &numbers, seq)?)?;
+            seq += 1000;
+            if first % 32_000 == 0 {
+                index.flush()?;
+            }
+        }
+        index.flush()?;
+        show(
+            &format!("{edit} % changed at random"),
+            start.elapsed().as_secs_f64(),
+        )?;
+    }
     drop(index);
     println!("{:>34} MiB on disk", size(dir)? >> 20);
     Ok(())
@@ -192,41 +214,64 @@ fn content(n: u64) -> ContentRoot {
     }
 }
 
-fn entry(n: u64, seq: u64, raw: &RawRecord) -> IndexEntry {
-    let stat = DiskStat {
-        kind: DiskKind::File,
-        size: 1000 + n,
-        mtime_ns: 1_700_000_000_000_000_000 + n as i64 * 1_000_003,
-        ctime_ns: 1_700_000_000_000_000_000 + n as i64 * 1_000_007,
-        mode: 0o644,
-        ino: 1_000_000 + n,
-        dev: 65_026,
-    };
-    IndexEntry {
-        seq,
-        stat: Some(stat),
-        content: Some(content(n)),
-        held: Some(raw.clone()),
-        ..IndexEntry::default()
-    }
+fn keys() -> FolderKeys {
+    FolderKeys::derive(&Secret::generate([7; 21]))
 }
 
-/// A record of 330 bytes with a true envelope; the proof is as long as one of a batch of sixteen.
-fn record() -> Result<RawRecord> {
-    let dot = Dot {
-        replica: ReplicaId(u64::MAX - 5),
-        counter: 1 << 24,
-    };
-    let mut signed = minicbor::Encoder::new(Vec::new());
-    signed.array(7)?.u8(1)?.u32(0)?.bytes(&[7; 16])?;
-    signed
-        .encode(Version::new(dot, &Vector::new()))?
-        .u8(Kind::File.code())?
-        .null()?;
-    signed.bytes(&[9; 78])?;
-    let mut both = minicbor::Encoder::new(Vec::new());
-    both.array(2)?.bytes(signed.writer())?.bytes(&[5; 194])?;
-    Ok(minicbor::decode(both.writer())?)
+/// Files with these numbers as they are found on disk and signed, 64 at a time.
+fn batch(keys: &FolderKeys, numbers: &[u64], seq: u64) -> Result<Batch> {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let replica = ReplicaId(u64::MAX - 5);
+    let said = (seq..).zip(&numbers).map(|(counter, n)| {
+        let entry = Entry {
+            path: path(*n)?,
+            kind: Kind::File,
+            size: 1000 + n,
+            mtime_ns: mtime(*n),
+            mode: 0o644,
+            content: Some(content(*n)),
+            prev: None,
+            target: None,
+            author: replica,
+        };
+        Ok((
+            entry,
+            Version::new(Dot { replica, counter }, &Vector::new()),
+        ))
+    });
+    let signed = sign(keys, 0, said.collect::<Result<_>>()?)?;
+    let entries = (seq..).zip(signed.records).zip(numbers);
+    Ok(Batch {
+        entries: entries
+            .map(|((seq, record), n)| {
+                let stat = DiskStat {
+                    kind: DiskKind::File,
+                    size: 1000 + n,
+                    mtime_ns: mtime(n),
+                    ctime_ns: mtime(n) + 1_000_007,
+                    mode: 0o644,
+                    ino: 1_000_000 + n,
+                    dev: 65_026,
+                };
+                let entry = IndexEntry {
+                    seq,
+                    stat: Some(stat),
+                    content: record.entry.content,
+                    held: Some(record.raw().clone()),
+                    ..IndexEntry::default()
+                };
+                (record.entry.path.clone(), Some(entry))
+            })
+            .collect(),
+        proofs: signed.proofs,
+        ..Batch::default()
+    })
+}
+
+fn mtime(n: u64) -> i64 {
+    1_700_000_000_000_000_000 + n as i64 * 1_000_003
 }
 
 fn size(dir: &Path) -> Result<u64> {

@@ -83,13 +83,9 @@ pub(super) fn show_output(output: &Output) -> String {
 pub(super) fn show_message(message: &Message) -> String {
     match message {
         Message::Engine(EngineMessage::Records(records)) => {
-            let each = records.iter().map(|a| {
-                format!(
-                    "{}:{:?}{}",
-                    a.seq.0,
-                    a.record.dot(),
-                    if a.holds { "+" } else { "" }
-                )
+            let each = records.iter().flat_map(|announce| {
+                let (_, facts) = announce.clone().into_parts();
+                facts.map(|(seq, holds)| format!("{}{}", seq.0, if holds { "+" } else { "" }))
             });
             format!("Records {:?}", each.collect::<Vec<_>>())
         }

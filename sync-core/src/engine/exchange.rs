@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ids::{Generation, PeerKey, ReplicaId, Seq, SessionId},
     index::{Index, IndexError, IndexResult, PeerTag},
-    message::{Announce, Ask, BurstEnd, EngineMessage, Head, Message, Progress},
+    message::{Ask, BurstEnd, Change, EngineMessage, Head, Message, Progress},
     secret::Level,
 };
 
@@ -445,7 +445,7 @@ impl<I: Index> Engine<I> {
                     continue;
                 }
                 bytes += record.wire_len();
-                records.push(Announce {
+                records.push(Change {
                     seq,
                     holds: entry.holds(),
                     record: record.clone(),
@@ -459,6 +459,7 @@ impl<I: Index> Engine<I> {
         let complete = upto == durable && settled;
         let knowledge = complete.then(|| self.ledger.knowledge().clone());
         if !records.is_empty() {
+            let records = self.ledger.announces(records)?;
             self.send(session, EngineMessage::Records(records));
         }
         self.send(

@@ -447,7 +447,7 @@ mod tests {
             counter: 1,
         };
         let signed = sign(&keys, 0, vec![(entry, Version::new(dot, &Vector::new()))]);
-        signed.unwrap().remove(0)
+        signed.unwrap().records.remove(0)
     }
 
     fn content() -> ContentRoot {

@@ -47,23 +47,33 @@ impl<I: Index> Engine<I> {
 
     fn records(&mut self, session: SessionId, announces: Vec<Announce>) -> IndexResult<()> {
         for announce in announces {
-            if !self.peers.announced(session, announce.seq.0, self.now.mono) {
-                return Ok(());
-            }
-            self.planner.burst_begins(self.now.mono);
-            match self.ledger.verify(announce.record) {
-                Ok(record) => self.take(session, record, announce.holds)?,
-                Err(RecordError::Format(_)) => self.peers.refuse(session),
-                Err(error) => {
-                    self.peers.refuse(session);
-                    self.out.push_back(Output::Ban {
-                        session,
-                        reason: error.to_string(),
-                    });
+            let (group, facts) = announce.into_parts();
+            let records = match self.ledger.verify(group) {
+                Ok(records) => records,
+                Err(error) => return self.lied(session, error),
+            };
+            for (raw, (seq, holds)) in records.into_iter().zip(facts) {
+                if !self.peers.announced(session, seq.0, self.now.mono) {
                     return Ok(());
+                }
+                self.planner.burst_begins(self.now.mono);
+                match self.ledger.read(raw) {
+                    Ok(record) => self.take(session, record, holds)?,
+                    Err(RecordError::Format(_)) => self.peers.refuse(session),
+                    Err(error) => return self.lied(session, error),
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A peer sent what no member makes.
+    fn lied(&mut self, session: SessionId, error: RecordError) -> IndexResult<()> {
+        self.peers.refuse(session);
+        self.out.push_back(Output::Ban {
+            session,
+            reason: error.to_string(),
+        });
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl Scans {
     /// changed by us.
     pub(super) fn begin(&mut self, touched: &BTreeSet<RelPath>) -> Option<(u64, ScanWhat)> {
         let all = self.all || self.dirty.len() > MAX_DIRTY;
-        if self.running.is_some() || !(all || !self.dirty.is_empty()) {
+        if self.running.is_some() || (!all && self.dirty.is_empty()) {
             return None;
         }
         let dirty = std::mem::take(&mut self.dirty);

@@ -8,8 +8,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals};
-use crate::{chunk::ContentHash, ids::Seq, manifest::ContentRoot, path::RelPath};
+use super::{
+    Batch, BatchEdits, BatchRow, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals,
+};
+use crate::{
+    chunk::ContentHash,
+    ids::Seq,
+    manifest::ContentRoot,
+    path::RelPath,
+    record::{BatchId, BatchProof},
+};
 
 /// An [`Index`] in memory. Clones share the same content, as handles of a real store would.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +39,7 @@ struct State {
     by_content: BTreeSet<(ContentRoot, RelPath)>,
     chunks: BTreeMap<ContentHash, Vec<ChunkPlace>>,
     pages: BTreeMap<ContentHash, Bytes>,
+    batches: BTreeMap<BatchId, BatchRow>,
     facts: BTreeMap<Vec<u8>, Vec<u8>>,
     totals: Totals,
 }
@@ -172,6 +181,11 @@ impl Index for MemIndex {
         Ok(self.lock().now.pages.get(hash).cloned())
     }
 
+    fn batch(&self, id: &BatchId) -> IndexResult<Option<BatchProof>> {
+        let shared = self.lock();
+        Ok(shared.now.batches.get(id).map(|row| row.proof.clone()))
+    }
+
     fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>> {
         Ok(self.lock().now.facts.get(name).cloned())
     }
@@ -182,7 +196,18 @@ impl Index for MemIndex {
 
     fn commit(&mut self, batch: Batch) -> IndexResult<()> {
         let state = &mut self.lock().now;
-        for (path, entry) in batch.entries {
+        let entries: BTreeMap<_, _> = batch.entries.into_iter().collect();
+        let mut edits = BatchEdits::default();
+        for (path, entry) in &entries {
+            edits.take(state.entries.get(path), entry.as_ref());
+        }
+        for (id, row) in edits.rows(batch.proofs, |id| Ok(state.batches.get(id).cloned()))? {
+            match row {
+                Some(row) => state.batches.insert(id, row),
+                None => state.batches.remove(&id),
+            };
+        }
+        for (path, entry) in entries {
             state.put(path, entry);
         }
         for (name, value) in batch.facts {

@@ -7,6 +7,7 @@
 //! Commits are atomic at once and durable only after [`Index::flush`]. The engine tells nobody about a
 //! change before it is flushed.
 
+mod batches;
 mod mem;
 mod totals;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
+pub use batches::{BatchEdits, BatchRow};
 pub use mem::MemIndex;
 pub use totals::{Count, NeedCount, Totals};
 
@@ -23,7 +25,7 @@ use crate::{
     ids::{PeerKey, Seq},
     manifest::{ChunkRef, ContentRoot},
     path::RelPath,
-    record::RawRecord,
+    record::{BatchId, BatchProof, RawRecord},
 };
 
 /// Why the index can't answer.
@@ -180,6 +182,8 @@ pub struct Batch {
     pub facts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Manifests to keep.
     pub manifests: Vec<ManifestPut>,
+    /// What proves the records in `entries`, unless the index has it already. What no entry needs isn't kept.
+    pub proofs: Vec<BatchProof>,
 }
 
 impl Batch {
@@ -223,6 +227,8 @@ pub trait Index {
     ) -> IndexResult<()>;
     /// A manifest page.
     fn page(&self, hash: &ContentHash) -> IndexResult<Option<Bytes>>;
+    /// What proves the records of a batch that stand in entries: groups of any of them can be made.
+    fn batch(&self, id: &BatchId) -> IndexResult<Option<BatchProof>>;
     /// A small named value.
     fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>>;
     /// What all entries together come to.

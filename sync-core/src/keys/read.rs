@@ -1,51 +1,46 @@
 //! The keys of those who may read: names, record bodies and chunk cuts.
 //!
 //! They are derived once; the key schedules of the cipher and of the MACs are
-//! kept, because they are used for every record of a folder. This module must
-//! never seal two different bodies under one nonce; how it keeps from that is
-//! told at [`ReadKeys::seal_body`].
+//! kept, because they are used for every record of a folder. Bodies are sealed
+//! by a cipher that stays safe under one nonce for all (AES-GCM-SIV, RFC 8452);
+//! what that tells is said at [`ReadKeys::seal_body`].
 
 use core::fmt;
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use aes_gcm_siv::aead::{AeadInOut, KeyInit};
+use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::derive::Step;
 use crate::secret::SECRET_BYTES;
 
-/// How many bytes the nonce in front of a sealed body has.
-const NONCE: usize = 12;
 /// How many bytes the tag at the end of a sealed body has.
 const TAG: usize = 16;
+/// The nonce of all bodies.
+const NONCE: [u8; 12] = [0; 12];
 
 /// By how many bytes a sealed body is longer than the plain one.
-pub const SEAL_OVERHEAD: usize = NONCE + TAG;
+pub const SEAL_OVERHEAD: usize = TAG;
 
 /// Why a sealed body was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It is shorter than a nonce and a tag.
+    /// It is shorter than a tag.
     #[error("the sealed body is too short to be one")]
     TooShort,
     /// It was sealed under another key or for another record, or was changed.
     #[error("the sealed body does not belong here or was changed")]
     Forged,
-    /// Its nonce isn't the one that its content asks for. Somebody who holds
-    /// the read key made it, but not by the rules.
-    #[error("the sealed body was not sealed by the rules")]
-    Nonce,
 }
 
 /// The keys of those who may read.
 pub struct ReadKeys {
     name: Hmac<Sha256>,
-    nonce: Hmac<Sha256>,
     level: Hmac<Sha256>,
-    seal: Aes256Gcm,
+    seal: Aes256GcmSiv,
     chunk_seed: Zeroizing<u64>,
 }
 
@@ -54,12 +49,11 @@ impl ReadKeys {
     /// the same level under the label `syncd/1 data`, which is kept free.
     pub(super) fn derive(read_secret: &[u8; SECRET_BYTES], verifying_key: &[u8; 32]) -> Self {
         let step = Step::content(read_secret, verifying_key);
-        let seal: Zeroizing<[u8; 32]> = step.key(b"syncd/1 meta", b"");
+        let seal: Zeroizing<[u8; 32]> = step.key(b"syncd/2 meta", b"");
         Self {
             name: mac(&step, b"syncd/1 name"),
-            nonce: mac(&step, b"syncd/1 meta-nonce"),
             level: mac(&step, b"syncd/1 level-read-only"),
-            seal: Aes256Gcm::new((&*seal).into()),
+            seal: Aes256GcmSiv::new((&*seal).into()),
             chunk_seed: Zeroizing::new(u64::from_be_bytes(*step.key(b"syncd/1 chunk-seed", b""))),
         }
     }
@@ -76,19 +70,25 @@ impl ReadKeys {
         id
     }
 
-    /// Seals the body of a record: nonce, ciphertext, tag.
+    /// Seals the body of a record: ciphertext, tag.
     ///
     /// `aad` is not part of the result; it must be given again to open it, so
     /// that a body can't be moved to another record.
     ///
-    /// The nonce is computed from `aad` and the plaintext. So every device
-    /// seals the same body to the same bytes, no device needs a counter that
-    /// survives a crash or the restore of a backup, and one nonce for two
-    /// different bodies would need a collision of 96 bits of a MAC. In return
-    /// it can be seen that two bodies with the same `aad` are equal.
+    /// No random number and no counter goes in. So every device seals the same
+    /// body to the same bytes, and nothing has to survive a crash or the
+    /// restore of a backup. In return it can be seen that two bodies with the
+    /// same `aad` are equal, and nothing else.
     #[must_use]
     pub fn seal_body(&self, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        self.sealed_under(self.nonce_for(aad, plaintext), aad, plaintext)
+        let mut sealed = Vec::with_capacity(plaintext.len() + TAG);
+        sealed.extend_from_slice(plaintext);
+        let tag = self
+            .seal
+            .encrypt_inout_detached(&Nonce::from(NONCE), aad, (&mut sealed[..]).into())
+            .expect("a record body is far below the 64 GiB that the cipher can seal");
+        sealed.extend_from_slice(&tag);
+        sealed
     }
 
     /// Opens a sealed body.
@@ -99,23 +99,18 @@ impl ReadKeys {
     /// this `aad`. Two different sealed bodies never open to the same
     /// plaintext under the same `aad`.
     pub fn open_body(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let (nonce, rest) = sealed
-            .split_first_chunk::<NONCE>()
+        let (ciphertext, tag) = sealed
+            .split_last_chunk::<TAG>()
             .ok_or(OpenError::TooShort)?;
-        let (ciphertext, tag) = rest.split_last_chunk::<TAG>().ok_or(OpenError::TooShort)?;
         let mut body = ciphertext.to_vec();
         self.seal
             .decrypt_inout_detached(
-                &Nonce::from(*nonce),
+                &Nonce::from(NONCE),
                 aad,
                 (&mut body[..]).into(),
                 &Tag::from(*tag),
             )
             .map_err(|_| OpenError::Forged)?;
-        if self.nonce_for(aad, &body) != *nonce {
-            body.zeroize();
-            return Err(OpenError::Nonce);
-        }
         Ok(body)
     }
 
@@ -130,34 +125,6 @@ impl ReadKeys {
     /// The MAC by which a reader proves that it is one.
     pub(super) fn level_mac(&self) -> Hmac<Sha256> {
         self.level.clone()
-    }
-
-    /// Seals under a given nonce. Only [`ReadKeys::seal_body`] may choose it;
-    /// tests play somebody who doesn't keep to that.
-    pub(super) fn sealed_under(&self, nonce: [u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        let mut sealed = Vec::with_capacity(plaintext.len() + SEAL_OVERHEAD);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(plaintext);
-        let tag = self
-            .seal
-            .encrypt_inout_detached(&Nonce::from(nonce), aad, (&mut sealed[NONCE..]).into())
-            .expect("a record body is far below the 64 GiB that the cipher can seal");
-        sealed.extend_from_slice(&tag);
-        sealed
-    }
-
-    fn nonce_for(&self, aad: &[u8], plaintext: &[u8]) -> [u8; NONCE] {
-        let full = self
-            .nonce
-            .clone()
-            .chain_update((aad.len() as u64).to_be_bytes())
-            .chain_update(aad)
-            .chain_update(plaintext)
-            .finalize()
-            .into_bytes();
-        let mut nonce = [0; NONCE];
-        nonce.copy_from_slice(&full[..NONCE]);
-        nonce
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `c` | content hash (8 bytes), path key | nothing | runs |
 //! | `g` | page hash (8 bytes), page number | nothing | runs |
 //! | `k` | chunk hash (8 bytes), content hash (8 bytes) | place | runs |
+//! | `b` | batch id (16 bytes) | places in use, proof (CBOR) | one item each |
 //! | `p` | page number | page hash, page | one item each |
 //! | `f` | name | fact | one item each |
 //! | `m` | name | format, totals, lists of runs, their filters | one item each |
@@ -41,9 +42,12 @@ use bytes::Bytes;
 use sync_core::{
     chunk::ContentHash,
     ids::{Generation, Seq},
-    index::{Batch, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals},
+    index::{
+        Batch, BatchEdits, BatchRow, ChunkPlace, Index, IndexEntry, IndexResult, Need, Totals,
+    },
     manifest::ContentRoot,
     path::RelPath,
+    record::{BatchId, BatchProof},
 };
 
 use db::{Db, Stage};
@@ -57,6 +61,7 @@ pub use open::{OpenError, Opened, Options};
 
 /// Prefixes of keys.
 mod key {
+    pub(super) const BATCHES: u8 = b'b';
     pub(super) const CONTENTS: u8 = b'c';
     pub(super) const ENTRIES: u8 = b'e';
     pub(super) const FACTS: u8 = b'f';
@@ -350,6 +355,10 @@ impl Index for SledIndex {
         self.read().manifests.page(&self.shared.db, hash)
     }
 
+    fn batch(&self, id: &BatchId) -> IndexResult<Option<BatchProof>> {
+        Ok(batch_row(&self.shared.db, id)?.map(|row| row.proof))
+    }
+
     fn fact(&self, name: &[u8]) -> IndexResult<Option<Vec<u8>>> {
         let db = &self.shared.db;
         match db.read(&fact_key(name))?.as_deref() {
@@ -378,6 +387,7 @@ impl Index for SledIndex {
         } = &*self.shared;
         let mut stage = Stage::default();
         let mut edits = Edits::new(state.totals);
+        let mut batches = BatchEdits::default();
         let new: BTreeMap<_, _> = batch
             .entries
             .into_iter()
@@ -392,13 +402,17 @@ impl Index for SledIndex {
                 .old
                 .map(|old| decode::<IndexEntry>(db, old))
                 .transpose()?;
-            edits.take(
-                change.key,
-                old.as_ref(),
-                new.get(change.key).and_then(Option::as_ref),
-            );
+            let new = new.get(change.key).and_then(Option::as_ref);
+            batches.take(old.as_ref(), new);
+            edits.take(change.key, old.as_ref(), new);
             Ok(())
         })?;
+        for (id, row) in batches.rows(batch.proofs, |id| batch_row(db, id))? {
+            match row {
+                Some(row) => stage.put(batch_key(&id), encode(&row)),
+                None => stage.remove(batch_key(&id)),
+            }
+        }
         changes.change(db, &mut stage, edits.changes, |_| Ok(()))?;
         needs.change(db, &mut stage, edits.needs, |_| Ok(()))?;
 
@@ -448,6 +462,15 @@ fn need_code(need: Need) -> u8 {
 
 fn need_key(need: Need, path: &RelPath) -> Vec<u8> {
     [&[need_code(need)], path.key().as_slice()].concat()
+}
+
+fn batch_key(id: &BatchId) -> Vec<u8> {
+    [&[key::BATCHES], id.0.as_slice()].concat()
+}
+
+fn batch_row(db: &Db, id: &BatchId) -> IndexResult<Option<BatchRow>> {
+    let bytes = db.read(&batch_key(id))?;
+    bytes.map(|bytes| decode(db, &bytes)).transpose()
 }
 
 fn fact_key(name: &[u8]) -> Vec<u8> {

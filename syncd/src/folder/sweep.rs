@@ -125,7 +125,7 @@ mod tests {
         ids::ReplicaId,
         index::{Batch, Index, IndexEntry, ManifestPut, Need, Want},
         manifest::{ChunkRef, Manifest, ManifestBuilder},
-        record::sign,
+        record::{BatchProof, sign},
         secret::Secret,
         version::{Dot, Vector, Version},
     };
@@ -149,7 +149,7 @@ mod tests {
         at: &str,
         manifest: &Manifest,
         here: bool,
-    ) -> (RelPath, IndexEntry) {
+    ) -> (RelPath, IndexEntry, BatchProof) {
         let path = RelPath::parse(at.as_bytes()).unwrap();
         let author = ReplicaId(7);
         let said = Entry {
@@ -169,11 +169,8 @@ mod tests {
             counter,
         };
         let version = Version::new(dot, &Vector::new());
-        let record = sign(keys, 0, vec![(said, version)])
-            .unwrap()
-            .remove(0)
-            .raw()
-            .clone();
+        let mut signed = sign(keys, 0, vec![(said, version)]).unwrap();
+        let record = signed.records[0].raw().clone();
         let mut entry = IndexEntry::default();
         if here {
             entry.content = Some(manifest.root);
@@ -186,7 +183,7 @@ mod tests {
                 holders: Vec::new(),
             });
         }
-        (path, entry)
+        (path, entry, signed.proofs.remove(0))
     }
 
     fn has(index: &SledIndex, manifest: &Manifest) -> bool {
@@ -214,7 +211,8 @@ mod tests {
         ];
         index
             .commit(Batch {
-                entries: entries.map(|(path, entry)| (path, Some(entry))).into(),
+                proofs: entries.iter().map(|(_, _, proof)| proof.clone()).collect(),
+                entries: entries.map(|(path, entry, _)| (path, Some(entry))).into(),
                 manifests: puts.into(),
                 ..Batch::default()
             })
@@ -254,7 +252,7 @@ mod tests {
         assert_eq!(sweeper.temps.list().unwrap().len(), 1);
 
         // Now it isn't wanted any more.
-        let (path, _) = entry(&sweeper.keys, "b", &wanted, false);
+        let (path, _, _) = entry(&sweeper.keys, "b", &wanted, false);
         index
             .commit(Batch {
                 entries: vec![(path, None)],

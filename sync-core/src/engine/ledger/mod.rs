@@ -19,8 +19,11 @@ use crate::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
     },
     keys::FolderKeys,
+    message::{Announce, Change},
     path::RelPath,
-    record::{RawRecord, Record, RecordError, VerifiedRoots, sign},
+    record::{
+        BatchId, BatchProof, Group, RawRecord, Record, RecordError, Signed, VerifiedRoots, sign,
+    },
     version::{Dot, MAX_REPLICAS, Vector, Version},
 };
 
@@ -34,6 +37,7 @@ struct Pending {
     entries: BTreeMap<RelPath, Option<IndexEntry>>,
     facts: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     manifests: Vec<ManifestPut>,
+    proofs: BTreeMap<BatchId, BatchProof>,
     knowledge: bool,
     newest: BTreeMap<ReplicaId, Record>,
 }
@@ -239,8 +243,9 @@ impl<I: Index> Ledger<I> {
             .into_iter()
             .map(|l| ((l.entry, l.version), (l.into, l.want)))
             .unzip();
-        let records = sign(&self.keys, self.era, said)
+        let Signed { records, proofs } = sign(&self.keys, self.era, said)
             .map_err(|e| IndexError::Unavailable(format!("records can't be signed: {e}")))?;
+        proofs.into_iter().for_each(|proof| self.put_proof(proof));
         for (record, (mut entry, want)) in records.into_iter().zip(into) {
             let raw = record.raw().clone();
             match want {
@@ -278,7 +283,12 @@ impl<I: Index> Ledger<I> {
         }
     }
 
-    pub(super) fn newest_of(&self, replica: ReplicaId) -> IndexResult<Option<RawRecord>> {
+    pub(super) fn newest_of(&self, replica: ReplicaId) -> IndexResult<Option<Group>> {
+        Ok(self.newest_fact(replica)?.map(|(_, group)| group))
+    }
+
+    /// The counter of the newest record of a replica, and the record.
+    fn newest_fact(&self, replica: ReplicaId) -> IndexResult<Option<(u64, Group)>> {
         let Some(bytes) = self.index.fact(&newest_name(replica))? else {
             return Ok(None);
         };
@@ -287,13 +297,59 @@ impl<I: Index> Ledger<I> {
             .map_err(|e| IndexError::Corrupt(format!("newest record: {e}")))
     }
 
+    /// Takes in what proves records that this step stores.
+    fn put_proof(&mut self, proof: BatchProof) {
+        match self.pending.proofs.get_mut(&proof.id()) {
+            Some(there) => drop(there.merge(&proof)),
+            None => drop(self.pending.proofs.insert(proof.id(), proof)),
+        }
+    }
+
+    /// A record with its own proof, to be shown alone; `None` if what proves it is gone.
+    fn alone(&self, raw: &RawRecord) -> IndexResult<Option<Group>> {
+        let batch = raw.seat().batch;
+        let pending = self.pending.proofs.get(&batch);
+        if let Some(group) = pending.and_then(|proof| proof.group([raw])) {
+            return Ok(Some(group));
+        }
+        let stored = self.index.batch(&batch)?;
+        Ok(stored.and_then(|proof| proof.group([raw])))
+    }
+
+    /// Puts committed changes together as they were signed, in the order of the first of each batch.
+    pub(super) fn announces(&self, changes: Vec<Change>) -> IndexResult<Vec<Announce>> {
+        let mut batches: BTreeMap<BatchId, Vec<Change>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for change in changes {
+            let batch = change.record.seat().batch;
+            let members = batches.entry(batch).or_default();
+            if members.is_empty() {
+                order.push(batch);
+            }
+            members.push(change);
+        }
+        let mut announces = Vec::with_capacity(order.len());
+        for batch in order {
+            let members = batches.remove(&batch).unwrap_or_default();
+            let proof = self.index.batch(&batch)?;
+            let announce = proof.and_then(|proof| Announce::new(&proof, members));
+            announces.push(announce.ok_or_else(|| {
+                IndexError::Corrupt("what proves a record isn't in the index".to_owned())
+            })?);
+        }
+        Ok(announces)
+    }
+
     /// Makes all changes of this step take effect together.
     pub(super) fn commit(&mut self) -> IndexResult<()> {
         self.sign_locals()?;
         for (replica, record) in std::mem::take(&mut self.pending.newest) {
-            let known = self.newest_of(replica)?.and_then(|raw| raw.dot());
-            if known.is_none_or(|dot| dot < record.version.dot) {
-                let bytes = encode(record.raw())?;
+            let known = self.newest_fact(replica)?.map(|(counter, _)| counter);
+            let counter = record.version.dot.counter;
+            if known.is_none_or(|known| known < counter)
+                && let Some(group) = self.alone(record.raw())?
+            {
+                let bytes = encode(&(counter, group))?;
                 self.put_fact(newest_name(replica), bytes);
             }
         }
@@ -309,6 +365,9 @@ impl<I: Index> Ledger<I> {
                 .into_iter()
                 .collect(),
             manifests: std::mem::take(&mut self.pending.manifests),
+            proofs: std::mem::take(&mut self.pending.proofs)
+                .into_values()
+                .collect(),
         };
         if batch.is_empty() {
             return Ok(());
@@ -380,9 +439,17 @@ impl<I: Index> Ledger<I> {
         self.reserve_asked = false;
     }
 
-    /// Checks a record from outside.
-    pub(super) fn verify(&mut self, raw: RawRecord) -> Result<Record, RecordError> {
-        Record::verify(&self.keys, raw, &mut self.verified)
+    /// Checks the signature of records from outside, and keeps it for those of them that this step stores. What
+    /// they say is still to be [read](Self::read).
+    pub(super) fn verify(&mut self, group: Group) -> Result<Vec<RawRecord>, RecordError> {
+        let (records, proof) = group.verify(&self.keys, &mut self.verified)?;
+        self.put_proof(proof);
+        Ok(records)
+    }
+
+    /// Reads a record whose signature was checked.
+    pub(super) fn read(&self, raw: RawRecord) -> Result<Record, RecordError> {
+        Record::open(&self.keys, raw)
     }
 
     /// The index, for reading what is committed.

@@ -9,7 +9,7 @@ use super::{Ledger, read_knowledge, read_last_seq};
 use crate::{
     ids::ReplicaId,
     index::{Index, IndexEntry, IndexError, IndexResult},
-    record::{RawRecord, Record},
+    record::{Group, Record},
 };
 
 /// Whether an index tells of changes of `us` for which the numbers from here on would have been needed. Then the
@@ -32,11 +32,13 @@ impl<I: Index> Ledger<I> {
     }
 
     /// A peer shows the newest record that it knows of ours.
-    pub(in crate::engine) fn check_own(&mut self, raw: RawRecord) -> IndexResult<()> {
-        match self.verify(raw) {
-            Ok(record) => self.check_past(&record),
-            Err(_) => Ok(()),
+    pub(in crate::engine) fn check_own(&mut self, group: Group) -> IndexResult<()> {
+        for raw in self.verify(group).unwrap_or_default() {
+            if let Ok(record) = self.read(raw) {
+                self.check_past(&record)?;
+            }
         }
+        Ok(())
     }
 
     /// Looks whether a record bears our name although we can't have made it.

@@ -135,14 +135,15 @@ fn batch(
             })
             .collect(),
     });
-    Batch {
+    proven(Batch {
         entries: entries.collect(),
         facts: facts
             .into_iter()
             .map(|(k, v)| (vec![k], v.map(|v| vec![v; 3])))
             .collect(),
         manifests: manifests.collect(),
-    }
+        ..Batch::default()
+    })
 }
 
 /// Reads a list to its end in pieces.
@@ -172,6 +173,14 @@ fn agree(mem: &MemIndex, sled: &SledIndex, probe: &RelPath, limit: usize) {
                 sled.entries_below(path, after, limit).unwrap(),
                 mem.entries_below(path, after, limit).unwrap()
             );
+        }
+    }
+    for (_, entry) in &entries {
+        let held = entry.held.iter();
+        for raw in held.chain(entry.want.iter().map(|want| &want.record)) {
+            let proof = sled.batch(&raw.seat().batch).unwrap();
+            assert_eq!(proof, mem.batch(&raw.seat().batch).unwrap());
+            assert!(proof.unwrap().group([raw]).is_some(), "it can be shown");
         }
     }
     let changes = paged(limit, |last: Option<&(Seq, RelPath)>| {
@@ -268,10 +277,10 @@ fn merged_runs_lose_nothing_and_forget_what_is_stale() {
                     entry.then(|| file(seq, u64::from(n), content)),
                 )
             });
-            let batch = Batch {
+            let batch = proven(Batch {
                 entries: entries.collect(),
                 ..Batch::default()
-            };
+            });
             mem.commit(batch.clone()).unwrap();
             sled.commit(batch).unwrap();
         }

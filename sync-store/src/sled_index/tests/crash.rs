@@ -32,11 +32,11 @@ fn commit_until_killed() {
         });
         let facts = vec![(b"round".to_vec(), Some(n.to_be_bytes().to_vec()))];
         index
-            .commit(Batch {
+            .commit(proven(Batch {
                 entries: entries.collect(),
                 facts,
                 ..Batch::default()
-            })
+            }))
             .unwrap();
         if n % 3 == 0 {
             index.flush().unwrap();

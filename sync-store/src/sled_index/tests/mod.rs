@@ -3,7 +3,7 @@ mod crash;
 mod opening;
 mod sweep;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, sync::Mutex};
 
 use bytes::Bytes;
 use sync_core::{
@@ -11,11 +11,13 @@ use sync_core::{
     disk::{DiskKind, DiskStat},
     entry::Kind,
     ids::ReplicaId,
-    index::{IndexEntry, Need, PeerTag, Want},
+    index::{Batch, IndexEntry, Need, PeerTag, Want},
+    keys::FolderKeys,
     manifest::ContentRoot,
     path::RelPath,
-    record::RawRecord,
-    version::{Dot, Vector, Version},
+    record::{BatchId, BatchProof, RawRecord, sign_bytes},
+    secret::Secret,
+    version::Dot,
 };
 
 use super::{Opened, Options, SledIndex};
@@ -35,43 +37,63 @@ fn root(n: u8, height: u8) -> ContentRoot {
     }
 }
 
-/// A record with a true envelope and a body of `body` bytes that nobody can open.
+/// What proves the records of [`record`], and those that nobody took yet.
+#[derive(Default)]
+struct Mint {
+    proofs: BTreeMap<BatchId, BatchProof>,
+    ready: BTreeMap<(u8, usize), Vec<RawRecord>>,
+    made: u64,
+}
+
+static MINT: Mutex<Mint> = Mutex::new(Mint {
+    proofs: BTreeMap::new(),
+    ready: BTreeMap::new(),
+    made: 0,
+});
+
+/// A record with a true envelope and a body of `body` bytes that nobody can open, of a batch of eight. None is given
+/// out twice.
 fn record(kind: Kind, body: usize) -> RawRecord {
-    let version = Version::new(
-        Dot {
+    let mut mint = MINT.lock().unwrap();
+    let key = (kind.code(), body);
+    if let Some(record) = mint.ready.get_mut(&key).and_then(Vec::pop) {
+        return record;
+    }
+    let bytes = (0..8).map(|_| {
+        mint.made += 1;
+        let dot = Dot {
             replica: ReplicaId(9),
-            counter: 5,
-        },
-        &Vector::new(),
-    );
-    let mut signed = minicbor::Encoder::new(Vec::new());
-    signed
-        .array(7)
-        .unwrap()
-        .u8(1)
-        .unwrap()
-        .u32(0)
-        .unwrap()
-        .bytes(&[7; 16])
-        .unwrap();
-    signed
-        .encode(version)
-        .unwrap()
-        .u8(kind.code())
-        .unwrap()
-        .null()
-        .unwrap();
-    signed.bytes(&vec![3; body.max(28)]).unwrap();
-    let mut both = minicbor::Encoder::new(Vec::new());
-    both.array(2)
-        .unwrap()
-        .bytes(signed.writer())
-        .unwrap()
-        .bytes(&[5; 66])
-        .unwrap();
-    let record: RawRecord = minicbor::decode(both.writer()).unwrap();
+            counter: mint.made,
+        };
+        let mut e = minicbor::Encoder::new(Vec::new());
+        e.array(7).unwrap().u8(1).unwrap().u8(3).unwrap();
+        e.u32(0).unwrap().bytes(&[7; 16]).unwrap();
+        e.encode(dot).unwrap().u8(kind.code()).unwrap();
+        e.bytes(&vec![3; body]).unwrap();
+        e.into_writer().into()
+    });
+    let bytes = bytes.collect();
+    let keys = FolderKeys::derive(&Secret::generate([1; 21]));
+    let (mut records, proof) = sign_bytes(&keys, bytes).unwrap();
+    mint.proofs.insert(proof.id(), proof);
+    let record = records.pop().unwrap();
     assert_eq!(record.kind(), Some(kind));
+    mint.ready.insert(key, records);
     record
+}
+
+/// The same batch, with what proves its records.
+fn proven(mut batch: Batch) -> Batch {
+    let mint = MINT.lock().unwrap();
+    let mut add = |raw: &RawRecord| {
+        let id = raw.seat().batch;
+        batch.proofs.extend(mint.proofs.get(&id).cloned());
+    };
+    for entry in batch.entries.iter().filter_map(|(_, e)| e.as_ref()) {
+        entry.held.iter().for_each(&mut add);
+        entry.want.iter().for_each(|want| add(&want.record));
+    }
+    batch
 }
 
 fn stat(kind: DiskKind, size: u64) -> DiskStat {

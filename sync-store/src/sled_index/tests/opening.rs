@@ -15,10 +15,10 @@ fn filled(dir: &Path) -> SledIndex {
     let mut index = open(dir);
     let entries = (0..300).map(|n| (path(&format!("f{n}")), Some(file(n + 1, n, root(1, 0)))));
     index
-        .commit(Batch {
+        .commit(proven(Batch {
             entries: entries.collect(),
             ..Batch::default()
-        })
+        }))
         .unwrap();
     index.flush().unwrap();
     index

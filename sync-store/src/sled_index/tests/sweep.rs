@@ -36,11 +36,11 @@ fn set(index: &mut SledIndex, at: &str, seq: u64, manifest: Option<&Manifest>) {
     let entry = manifest.map(|m| file(seq, m.size, m.root));
     let manifests = manifest.map(put).into_iter().collect();
     index
-        .commit(Batch {
+        .commit(proven(Batch {
             entries: vec![(path(at), entry)],
             manifests,
             ..Batch::default()
-        })
+        }))
         .unwrap();
 }
 
@@ -98,10 +98,10 @@ fn contents_that_are_being_fetched_stay() {
     let mut index = open(dir.path());
     let coming = manifest(500, 0, 1);
     index
-        .commit(Batch {
+        .commit(proven(Batch {
             manifests: vec![put(&coming)],
             ..Batch::default()
-        })
+        }))
         .unwrap();
     assert_eq!(sweep(&index, &[coming.root]), 0);
     assert!(has(&index, &coming));
@@ -119,17 +119,17 @@ fn what_comes_during_a_sweep_stays() {
         let entry = file(n + 1, 5, root(1, 0));
         let entries = vec![(path(&format!("f{n:02}")), Some(entry))];
         index
-            .commit(Batch {
+            .commit(proven(Batch {
                 entries,
                 ..Batch::default()
-            })
+            }))
             .unwrap();
     }
     index
-        .commit(Batch {
+        .commit(proven(Batch {
             manifests: vec![put(&again)],
             ..Batch::default()
-        })
+        }))
         .unwrap();
     index.begin_sweep();
     // The sweep has passed "f00" when the file comes back there, with pages stored long before.
@@ -149,13 +149,13 @@ fn what_comes_to_be_in_use_after_the_beginning_stays() {
         manifests: vec![put(manifest)],
         ..Batch::default()
     };
-    index.commit(stored(&early)).unwrap();
+    index.commit(proven(stored(&early))).unwrap();
     // One that was given up has no say in the next.
     index.begin_sweep();
     assert_eq!(index.sweep_step(0, &[]).unwrap().removed, 1);
-    index.commit(stored(&early)).unwrap();
+    index.commit(proven(stored(&early))).unwrap();
     index.begin_sweep();
-    index.commit(stored(&late)).unwrap();
+    index.commit(proven(stored(&late))).unwrap();
     assert_eq!(finish(&index, &[early.root]), 0);
     assert!(has(&index, &early) && has(&index, &late));
     let idle = index.sweep_step(9, &[]).unwrap();
@@ -173,11 +173,11 @@ fn places_in_contents_that_went_are_forgotten() {
         // As long as a file of so many chunks is.
         let entry = file(u64::from(version) + 1, 3000 << 16, content.root);
         index
-            .commit(Batch {
+            .commit(proven(Batch {
                 entries: vec![(path("log"), Some(entry))],
                 manifests: vec![put(&content)],
                 ..Batch::default()
-            })
+            }))
             .unwrap();
         if index.wants_sweep() {
             swept += 1;
