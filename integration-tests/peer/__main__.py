@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import hello, keys, later_vectors, secret, store, vectors
+from . import hello, keys, later_vectors, record_vectors, secret, store, vectors
 from .exchange import Exchange
 from .session import Session
 
@@ -25,6 +25,7 @@ LIMIT = 120
 def run_vectors(docs: Path) -> int:
     """Checks all vectors."""
     later_vectors.register()
+    record_vectors.register()
     wrong = vectors.check(docs)
     for line in wrong:
         print(line, file=sys.stderr)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import content, messages, records
+from . import batches, content, messages, records
 from .keys import READ_WRITE
 from .records import FILE
 from .session import Bulk, Closed, Session
@@ -16,6 +16,7 @@ from .store import Folder, Item
 BATCH = 500
 AT_ONCE = 512
 BYTES_AT_ONCE = 16 << 20
+QUIET = 0.5
 
 
 class Exchange:
@@ -38,10 +39,13 @@ class Exchange:
         self.fetched_objects = self.fetched_bytes = 0
 
     def run(self) -> None:
-        """Talks until both sides are at the other's last number and need nothing."""
+        """Talks until both sides are at the other's last number and need nothing.
+
+        What the other side places can lead to news of its own, a conflict copy, so it is given a moment.
+        """
         folder = self._folder
         self._send(messages.HEAD, [folder.generation, folder.seq, folder.replica])
-        while not self._is_done():
+        while not (self._is_done() and self._session.is_quiet(QUIET)):
             event = self._session.receive()
             if isinstance(event, Closed):
                 raise ConnectionError(f"the other side ended the session: {event.code}")
@@ -77,9 +81,8 @@ class Exchange:
             self._sent = body[1] if body[0] == folder.generation else 0
             self._announce()
         elif number == messages.RECORDS:
-            for seq, _holds, (signed, proof) in body:
-                folder.take(records.verify(folder.keys, (signed, proof)), self._source)
-                self._their_last = max(self._their_last, seq)
+            for item in body:
+                self._take(*messages.announced(item))
         elif number == messages.BURST_END:
             self._reached = max(self._reached, body[0])
             self._their_last = max(self._their_last, body[0])
@@ -98,14 +101,31 @@ class Exchange:
             found = [folder.object(name) for _, name in body[1]]
             self._session.send_bulk(body[0], messages.answer(found))
 
+    def _take(self, facts: list[tuple[int, bool]], group: list[Any]) -> None:
+        """Takes in the members of a group."""
+        batch, members = batches.open_group(self._folder.keys, group)
+        for (number, _holds), (place, signed) in zip(facts, members.items()):
+            self._their_last = max(self._their_last, number)
+            try:
+                record = records.parse(self._folder.keys, signed, batch, place)
+            except records.Later:
+                continue
+            self._folder.take(record, self._source)
+
     def _announce(self) -> None:
         """Tells all that we learned from others than this peer, or made, since the number it has."""
         folder = self._folder
         news = sorted((i for i in folder.items.values() if i.seq > self._sent), key=lambda i: i.seq)
         news = [i for i in news if i.learned_from != self._source]
         for start in range(0, len(news), BATCH):
-            batch = [[i.seq, i.held, list(i.record.raw)] for i in news[start : start + BATCH]]
-            self._send(messages.RECORDS, batch)
+            some = news[start : start + BATCH]
+            facts = {(i.record.batch.said, i.record.place): (i.seq, i.held) for i in some}
+            together = batches.groups((i.record.batch, i.record.place, i.record.signed) for i in some)
+            said = [
+                messages.announce({place: facts[batch.said, place] for place in members}, batch.group(members))
+                for batch, members in together
+            ]
+            self._send(messages.RECORDS, said)
         self._sent = folder.seq
         self._send(messages.BURST_END, [self._sent, records.flat(folder.knowledge)])
 

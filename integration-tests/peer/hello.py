@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cbor2
 
-VERSION = 1
+VERSION = 2
 MAX_HELLO, MAX_NAME = 1024, 64
 
 

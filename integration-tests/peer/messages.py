@@ -6,7 +6,8 @@ from typing import Any
 
 import cbor2
 
-HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE, REQUEST, CANCEL = range(9)
+HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE = range(7)
+REQUEST, CANCEL = 32, 33
 CHUNK, PAGE = 0, 1
 MAX_OBJECTS = 1024
 MAX_OBJECT = 4 << 20
@@ -29,6 +30,27 @@ def decode(data: bytes) -> tuple[int, list[Any]]:
 def field(body: list[Any], at: int) -> Any:
     """A field that may be left out at the end of a body."""
     return body[at] if at < len(body) else None
+
+
+def announce(first: dict[int, tuple[int, bool]], group: list[Any]) -> list[Any]:
+    """A group with the number of each of its members, by place, and whether its content is held."""
+    facts = [first[place] for place in sorted(first)]
+    numbers = [number for number, _ in facts]
+    steps = [b - a for a, b in zip(numbers, numbers[1:])]
+    holds = sum(1 << i for i, (_, held) in enumerate(facts) if held)
+    return [numbers[0], [] if all(step == 1 for step in steps) else steps, holds, group]
+
+
+def announced(item: list[Any]) -> tuple[list[tuple[int, bool]], list[Any]]:
+    """The numbers of a group's members and whether they are held, in order of place; and the group."""
+    number, steps, holds, group = item
+    count = group[1].bit_count()
+    numbers = [number]
+    for step in steps or [1] * (count - 1):
+        numbers.append(numbers[-1] + step)
+    if len(numbers) != count or holds >> count or min(numbers) < 0:
+        raise ValueError("an announcement with other numbers than records")
+    return [(n, bool(holds >> i & 1)) for i, n in enumerate(numbers)], group
 
 
 def answer(objects: list[bytes | None]) -> bytes:

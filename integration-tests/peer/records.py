@@ -1,23 +1,29 @@
-"""Records and their signatures: docs/protocol/records.md."""
+"""Records: what one path is, signed and sealed. docs/protocol/records.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import cbor2
-from blake3 import blake3
 
 from . import paths
+from .batches import Batch
 from .content import Root
 from .keys import Keys
 
 FILE, DIRECTORY, SYMLINK, DELETION = 1, 2, 3, 4
-MAX_SHARED = 64
+ENTRY, CIPHER, HEAD = 1, 2, 3
+FOR_ALL, IN_KNOWLEDGE = 1, 2
+BLOCK = 16
 
 Dot = tuple[int, int]
 """Replica and counter."""
 Vector = dict[int, int]
 """The highest counter of each replica."""
+
+
+class Later(ValueError):
+    """A record of a format that this peer doesn't know."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """A checked record: what it says, and the bytes to pass on."""
+    """A checked record: what it says, the bytes that were signed, and where its signature is."""
 
     entry: Entry
     dot: Dot
     vector: Vector
     era: int
-    raw: tuple[bytes, bytes]
+    signed: bytes
+    batch: Batch
+    place: int
 
 
 def flat(vector: Vector) -> list[int]:
@@ -59,85 +67,68 @@ def parse_vector(numbers: list[int]) -> Vector:
     return vector
 
 
-def body_bytes(entry: Entry) -> bytes:
-    """The plaintext of the body."""
-    return cbor2.dumps(
-        [
-            entry.path,
-            entry.size,
-            entry.mtime_ns,
-            entry.mode,
-            entry.content,
-            entry.prev,
-            entry.target,
-            entry.author,
-        ]
-    )
+def array(fields: list[object], more: int = 0) -> bytes:
+    """The encoding of an array of these fields and `more` to come."""
+    count = len(fields) + more
+    assert count < 24, "arrays of records are short"
+    return bytes([0x80 | count]) + b"".join(cbor2.dumps(field) for field in fields)
+
+
+def head(era: int, path_id: bytes, entry: Entry, dot: Dot, vector: Vector) -> bytes:
+    """The encoding up to the sealed body, which is its associated data."""
+    past = [] if vector == {dot[0]: dot[1]} else [flat(vector)]
+    return array([ENTRY, FOR_ALL | IN_KNOWLEDGE, era, path_id, list(dot), entry.kind, *past], more=1)
+
+
+def body(entry: Entry, dot: Dot) -> bytes:
+    """The plaintext of the body, filled up."""
+    author = None if entry.author == dot[0] else entry.author
+    fields: list[object] = [entry.path, entry.size, entry.mtime_ns, entry.mode]
+    fields += [entry.content, entry.prev, entry.target, author]
+    while fields[-1] is None:
+        fields.pop()
+    plain = cbor2.dumps(fields)
+    return plain + bytes(-len(plain) % BLOCK)
 
 
 def signed_bytes(keys: Keys, era: int, entry: Entry, dot: Dot, vector: Vector) -> bytes:
     """The bytes that are signed, kept and passed on."""
-    fields = [1, era, keys.path_id(entry.path), [list(dot), flat(vector)], entry.kind, None]
-    head = bytes([0x87]) + b"".join(cbor2.dumps(field) for field in fields)
-    return head + cbor2.dumps(keys.seal(head, body_bytes(entry)))
+    clear = head(era, keys.path_id(entry.path), entry, dot, vector)
+    return clear + cbor2.dumps(keys.seal(clear, body(entry, dot)))
 
 
-def leaf(signed: bytes) -> bytes:
-    """The leaf of a record."""
-    return blake3(b"syncd/1 record leaf" + signed).digest()
-
-
-def node(left: bytes, right: bytes) -> bytes:
-    """An inner node."""
-    return blake3(b"syncd/1 record node" + left + right).digest()
-
-
-def sign(keys: Keys, era: int, entries: list[tuple[Entry, Dot, Vector]]) -> list[Record]:
-    """Signs up to `MAX_SHARED` entries together."""
-    signed = [signed_bytes(keys, era, *one) for one in entries]
-    levels = [[leaf(s) for s in signed]]
-    while len(levels[-1]) > 1:
-        below = levels[-1]
-        levels.append([node(below[i], below[min(i + 1, len(below) - 1)]) for i in range(0, len(below), 2)])
-    signature = keys.sign("syncd/1 records", levels[-1][0])
-    records = []
-    for index, (entry, dot, vector) in enumerate(entries):
-        way, at = [], index
-        for level in levels[:-1]:
-            way.append(level[min(at ^ 1, len(level) - 1)])
-            at //= 2
-        proof = bytes([index, len(way)]) + b"".join(way) + signature
-        records.append(Record(entry, dot, vector, era, (signed[index], proof)))
-    return records
-
-
-def verify(keys: Keys, raw: tuple[bytes, bytes]) -> Record:
-    """Checks signature, way, path id and body of a record from outside."""
-    signed, proof = raw
-    at, steps = proof[0], proof[1]
-    if len(proof) != 2 + 32 * steps + 64 or steps > 6:
-        raise ValueError("a malformed proof")
-    hash_ = leaf(signed)
-    for i in range(steps):
-        sibling = proof[2 + 32 * i : 34 + 32 * i]
-        hash_ = node(sibling, hash_) if at & 1 else node(hash_, sibling)
-        at //= 2
-    if at or not keys.verify("syncd/1 records", hash_, proof[-64:]):
-        raise ValueError("a record that the folder's key didn't sign")
-    format_, era, path_id, version, kind, _, sealed = cbor2.loads(signed)
-    if format_ != 1:
-        raise ValueError("a record of a later format")
-    head = signed[: -len(cbor2.dumps(sealed))]
-    dot, vector = tuple(version[0]), parse_vector(version[1])
-    if vector.get(dot[0], 0) < dot[1] or dot[1] == 0:
+def parse(keys: Keys, signed: bytes, batch: Batch, place: int) -> Record:
+    """Reads a record whose signature was checked."""
+    fields = cbor2.loads(signed)
+    if len(fields) < 6 or len(fields[3]) != 16 or fields[4][1] == 0:
+        raise ValueError("no envelope")
+    if fields[0] != ENTRY:
+        raise Later(f"a record of format {fields[0]}")
+    if len(fields) not in (7, 8):
+        raise ValueError("an entry has seven or eight fields")
+    _, _, era, path_id, (replica, counter), kind, *past, sealed = fields
+    dot = (replica, counter)
+    vector = parse_vector(past[0]) if past else {replica: counter}
+    if vector.get(replica, 0) < counter:
         raise ValueError("a version that doesn't cover itself")
-    fields = cbor2.loads(keys.open(head, sealed))
-    fields += [None] * (8 - len(fields))
-    path, size, mtime_ns, mode, content, prev, target, author = fields[:8]
-    if keys.path_id(paths.check(path)) != path_id:
-        raise ValueError("a record of another path")
+    clear = signed[: -len(cbor2.dumps(sealed))]
+    entry = parse_body(keys.open(clear, sealed), kind, replica)
+    if keys.path_id(entry.path) != path_id or head(era, path_id, entry, dot, vector) != clear:
+        raise ValueError("an envelope that doesn't fit, or not its only encoding")
+    return Record(entry, dot, vector, era, signed, batch, place)
+
+
+def parse_body(plain: bytes, kind: int, replica: int) -> Entry:
+    """Reads the plaintext of a body."""
+    fields = cbor2.loads(plain)
+    filling = plain[len(cbor2.dumps(fields)) :]
+    if len(plain) % BLOCK or len(filling) >= BLOCK or any(filling):
+        raise ValueError("a body that isn't filled up by the rules")
+    path, size, mtime_ns, mode, content, prev, target, author = (fields + [None] * 4)[:8]
+    if author == replica:
+        raise ValueError("an author that had to be left out")
     entry = Entry(
-        path,
+        paths.check(path),
         kind,
         size,
         mtime_ns,
@@ -145,6 +136,33 @@ def verify(keys: Keys, raw: tuple[bytes, bytes]) -> Record:
         tuple(content) if content else None,
         tuple(prev) if prev else None,
         target,
-        author,
+        replica if author is None else author,
     )
-    return Record(entry, dot, vector, era, raw)
+    check(entry)
+    return entry
+
+
+def check(entry: Entry) -> None:
+    """Refuses an entry whose fields don't fit its kind."""
+    if entry.kind not in (FILE, DIRECTORY, SYMLINK, DELETION):
+        return
+    is_file, is_link = entry.kind == FILE, entry.kind == SYMLINK
+    fits = (
+        (entry.content is not None) == is_file
+        and (entry.target is not None) == is_link
+        and (is_file or entry.size == 0)
+        and entry.mode & ~0o777 == 0
+        and (entry.target is None or (0 < len(entry.target) <= 4096 and b"\0" not in entry.target))
+    )
+    if not fits:
+        raise ValueError("an entry whose fields don't fit its kind")
+
+
+def cipher_record(era: int, path_id: bytes, dot: Dot, key_era: int, root: Root, length: int) -> bytes:
+    """The signed bytes of a cipher record."""
+    return array([CIPHER, FOR_ALL, era, path_id, list(dot), key_era, [*root, length]])
+
+
+def head_record(era: int, dot: Dot, seconds: int, knowledge: Vector) -> bytes:
+    """The signed bytes of a head."""
+    return array([HEAD, FOR_ALL, era, bytes(16), list(dot), seconds, flat(knowledge)])

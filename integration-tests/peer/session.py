@@ -6,6 +6,7 @@ It owns the socket and the keys. What messages mean is the business of `exchange
 from __future__ import annotations
 
 import os
+import select
 import socket
 from dataclasses import dataclass
 from typing import Iterator
@@ -123,6 +124,10 @@ class Session:
                 return Closed(int.from_bytes(plain, "big"))
             elif kind != frames.PONG and kind < frames.SKIPPABLE:
                 raise ValueError(f"a frame of kind {kind} out of place")
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Waits, and says whether the other side said nothing meanwhile."""
+        return not self._buffer and not select.select([self._sock], [], [], seconds)[0]
 
     def _expect(self, kind: int) -> bytes:
         found, plain = self._in.open(self._read)

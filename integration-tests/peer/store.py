@@ -10,11 +10,11 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import cbor2
 
-from . import content, paths, reconcile, records
+from . import batches, content, paths, reconcile, records
 from .keys import READ_WRITE, Keys
 from .records import DELETION, DIRECTORY, FILE, SYMLINK, Entry, Record, Vector
 
@@ -139,8 +139,8 @@ class Folder:
                 gone = Entry(path, DELETION, 0, item.record.entry.mtime_ns, 0, None, None, None, self.replica)
                 found[path] = replace(gone, prev=item.record.entry.content)
         changed = [entry for entry in found.values() if self._is_news(entry)]
-        for start in range(0, len(changed), records.MAX_SHARED):
-            self._author(changed[start : start + records.MAX_SHARED])
+        for start in range(0, len(changed), batches.MAX_BATCH):
+            self._author(changed[start : start + batches.MAX_BATCH])
         if changed:
             self.save()
         return len(changed)
@@ -165,21 +165,34 @@ class Folder:
 
     def save(self) -> None:
         """Makes durable what is known, so that it may be told."""
-        items = [
-            [list(i.record.raw), i.seq, list(i.shown.raw) if i.shown else None, i.learned_from]
-            for i in self.items.values()
-        ]
+        known: dict[bytes, tuple[int, batches.Batch]] = {}
+
+        def seat(record: Record | None) -> list[Any] | None:
+            if record is None:
+                return None
+            number, batch = known.setdefault(record.batch.said, (len(known), record.batch))
+            batch.hashes.update(record.batch.hashes)
+            return [number, record.place, record.signed]
+
+        items = [[seat(i.record), i.seq, seat(i.shown), i.learned_from] for i in self.items.values()]
+        proofs = [[b.size, b.signature, [[*r, h] for r, h in b.hashes.items()]] for _, b in known.values()]
         head = [self.device, self.replica, self.generation, self.counter, self.seq]
-        self._write(self._state, cbor2.dumps([head, records.flat(self.knowledge), items]), 0o600, None)
+        state = [head, records.flat(self.knowledge), proofs, items]
+        self._write(self._state, cbor2.dumps(state), 0o600, None)
 
     def _load(self) -> None:
         with open(self._state, "rb") as file:
-            head, knowledge, items = cbor2.loads(file.read())
+            head, knowledge, proofs, items = cbor2.loads(file.read())
         self.device, self.replica, self.generation, self.counter, self.seq = head
         self.knowledge = records.parse_vector(knowledge)
-        for raw, seq, shown_raw, source in items:
-            record = records.verify(self.keys, tuple(raw))
-            shown = records.verify(self.keys, tuple(shown_raw)) if shown_raw else None
+        known = [batches.Batch(size, signature, {(s, n): h for s, n, h in hashes}) for size, signature, hashes in proofs]
+
+        def record_at(seat: list[Any]) -> Record:
+            return records.parse(self.keys, seat[2], known[seat[0]], seat[1])
+
+        for seat, seq, shown_seat, source in items:
+            record = record_at(seat)
+            shown = record_at(shown_seat) if shown_seat else None
             path = record.entry.path
             self.items[path] = Item(record, seq, shown, source)
             if shown and shown.entry.kind == FILE and os.path.isfile(self.full(path)):
@@ -202,14 +215,17 @@ class Folder:
             self.save()
 
     def _author(self, entries: list[Entry]) -> None:
-        batch = []
+        made: list[tuple[Entry, records.Dot, Vector]] = []
         for entry in entries:
             self.counter += 1
             dot = (self.replica, self.counter)
             past = self.items[entry.path].record.vector if entry.path in self.items else {}
-            batch.append((entry, dot, {**past, self.replica: self.counter}))
-        for record in records.sign(self.keys, 0, batch):
+            made.append((entry, dot, {**past, self.replica: self.counter}))
+        signed = [records.signed_bytes(self.keys, 0, *one) for one in made]
+        batch = batches.sign(self.keys, signed)
+        for place, (entry, dot, vector) in enumerate(made):
             self.seq += 1
+            record = Record(entry, dot, vector, 0, signed[place], batch, place)
             self.items[record.entry.path] = Item(record, self.seq, record)
             self.knowledge[self.replica] = record.dot[1]
 

@@ -8,15 +8,22 @@ use bytes::BytesMut;
 use sync_core::{
     chunk::{ChunkParams, Chunker, ContentHash},
     conflict::copy_path,
-    ids::{PeerKey, ReplicaId},
+    entry::{Entry, Kind},
+    ids::{PeerKey, ReplicaId, Seq},
     invitation::Invitation,
     keys::{DeviceSigner, FolderKeys, Role},
-    manifest::{manifest_of, manifest_with},
+    manifest::{ContentRoot, manifest_of, manifest_with},
+    message::{Announce, Change},
     net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
+    record::{
+        Group,
+        cipher::{CipherRecord, Head},
+        sign,
+    },
     rotation::{HandOver, Identity, Link, NewSecret},
     secret::Secret,
-    version::Dot,
+    version::{Dot, Vector, Version},
 };
 use sync_discovery::lan::wire::{announce_tag, answer_tag};
 use sync_net::{
@@ -239,6 +246,88 @@ fn invitation() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The records, groups and the announcement of the pages.
+fn records(keys: &FolderKeys) -> Vec<(&'static str, String)> {
+    let replica = ReplicaId(9);
+    let dot = |counter| Dot { replica, counter };
+    let hello = ContentRoot {
+        hash: ContentHash::chunk(b"hello"),
+        height: 0,
+    };
+    let files = (0..5_u64).map(|number| {
+        let entry = Entry {
+            path: RelPath::parse(format!("d/file {number}").as_bytes()).unwrap(),
+            kind: Kind::File,
+            size: 5,
+            mtime_ns: -1,
+            mode: 0o640,
+            content: Some(hello),
+            prev: None,
+            target: None,
+            author: replica,
+        };
+        (entry, Version::new(dot(number + 1), &Vector::new()))
+    });
+    let signed = sign(keys, 0, files.collect()).unwrap();
+    let raw: Vec<_> = signed.records.iter().map(|r| r.raw().clone()).collect();
+    let deletion = Entry {
+        path: RelPath::parse(b"d/file 0").unwrap(),
+        kind: Kind::Tombstone,
+        size: 0,
+        mtime_ns: 1_795_334_400_000_000_000,
+        mode: 0,
+        content: None,
+        prev: Some(hello),
+        target: None,
+        author: ReplicaId(3),
+    };
+    let past: Vector = [Dot {
+        replica: ReplicaId(3),
+        counter: 4,
+    }]
+    .into_iter()
+    .collect();
+    let deletion = sign(keys, 0, vec![(deletion, Version::new(dot(6), &past))]).unwrap();
+    let cipher = CipherRecord {
+        era: 1,
+        path_id: [7; 16],
+        dot: dot(3),
+        key_era: 0,
+        root: ContentRoot {
+            hash: ContentHash([5; 32]),
+            height: 1,
+        },
+        padded_len: 70_000,
+    };
+    let head = Head {
+        era: 1,
+        dot: dot(44),
+        unix_s: 1_800_000_000,
+        knowledge: [dot(44)].into_iter().collect(),
+    };
+    let proof = &signed.proofs[0];
+    let changes =
+        [(0, 7, true), (2, 9, false)].map(|(place, seq, holds): (usize, u64, bool)| Change {
+            seq: Seq(seq),
+            holds,
+            record: raw[place].clone(),
+        });
+    let announcement = Announce::new(proof, changes.to_vec()).unwrap();
+    let cbor = |group: Option<Group>| hex(&minicbor::to_vec(group.unwrap()).unwrap());
+    vec![
+        ("record.file", hex(raw[0].signed())),
+        ("record.deletion", hex(deletion.records[0].raw().signed())),
+        ("record.cipher", hex(&cipher.encode())),
+        ("record.head", hex(&head.encode())),
+        ("record.group-of-all", cbor(proof.group(&raw))),
+        ("record.group-of-two", cbor(proof.group([&raw[0], &raw[2]]))),
+        (
+            "record.announcement",
+            hex(&minicbor::to_vec(&announcement).unwrap()),
+        ),
+    ]
+}
+
 #[test]
 fn the_page_says_what_the_code_does() {
     let bytes: [u8; 21] = std::array::from_fn(|i| i as u8);
@@ -319,6 +408,7 @@ fn the_page_says_what_the_code_does() {
             .display(),
         ),
     ];
+    computed.extend(records(&keys));
     computed.extend(transcript());
     computed.extend(frames());
     computed.extend(net_messages());

@@ -17,6 +17,7 @@
 //! | [`net_message`], [`rotation`], [`invitation`] | formats around peers and secrets, ahead of what will use them |
 //! | [`reconcile`], [`fetch`], [`engine`] | what a record means, what is fetched from whom, and the folder as a whole |
 //! | [`options`] | options, each declared once |
+//! | [`former`] | what the version before stored, to convert it |
 //! | [`control`] | what the daemon and its clients say to each other |
 
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod disk;
 pub mod engine;
 pub mod entry;
 pub mod fetch;
+pub mod former;
 pub mod ids;
 pub mod index;
 pub mod invitation;

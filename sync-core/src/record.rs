@@ -238,7 +238,7 @@ pub fn sign_bytes(
 }
 
 /// The bytes that are signed for an entry: the same whoever makes them.
-fn signed_bytes(
+pub(crate) fn signed_bytes(
     keys: &FolderKeys,
     era: u32,
     entry: &Entry,

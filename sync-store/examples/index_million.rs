@@ -118,9 +118,21 @@ fn fill(dir: &Path, options: Options, files: u64) -> Result<()> {
         &format!("{files} files inserted, {:.0}/s", files as f64 / secs),
         secs,
     )?;
+    compact(&index, files)?;
     drop(index);
     println!("{:>34} MiB on disk", size(dir)? >> 20);
     Ok(())
+}
+
+fn compact(index: &SledIndex, files: u64) -> Result<()> {
+    let start = Instant::now();
+    let done = index.compact()?.ok_or("it could not be compacted")?;
+    let what = format!(
+        "compacted, {} to {} bytes a file",
+        done.before / files,
+        done.after / files
+    );
+    show(&what, start.elapsed().as_secs_f64())
 }
 
 fn reopen(dir: &Path, options: Options, files: u64, edit: u64) -> Result<()> {
@@ -193,6 +205,7 @@ fn reopen(dir: &Path, options: Options, files: u64, edit: u64) -> Result<()> {
             start.elapsed().as_secs_f64(),
         )?;
     }
+    compact(&index, files)?;
     drop(index);
     println!("{:>34} MiB on disk", size(dir)? >> 20);
     Ok(())

@@ -131,18 +131,16 @@ pub(crate) async fn reload(wires: &Arc<Wires>, want: Want) {
     let new = want.options.clone();
     wires.discovery.set(want);
     for kind in MECHANISMS {
-        match (kind.enabled(&old.options), kind.enabled(&new)) {
-            (false, true) => {
-                // It may still be ending.
-                if end_part(wires, part(kind)).await.is_ok() {
-                    wiring::add(&wires.root, child(wires, *kind));
-                }
-            }
-            (true, false) => {
-                let _ = end_part(wires, part(kind)).await;
-                wires.discovery.running().remove(&kind.source);
-            }
-            _ => {}
+        let (was, will) = (kind.enabled(&old.options), kind.enabled(&new));
+        if was == will {
+            continue;
+        }
+        // Even one that is to be started may still be ending.
+        let ended = end_part(wires, part(kind)).await;
+        if !will {
+            wires.discovery.running().remove(&kind.source);
+        } else if ended.is_ok() {
+            wiring::add(&wires.root, child(wires, *kind));
         }
     }
 }

@@ -19,6 +19,7 @@ impl<I: Index> Engine<I> {
             };
             self.outcome(path, active, outcome)?;
         }
+        self.ledger.unpin();
         Ok(())
     }
 
@@ -107,7 +108,9 @@ impl<I: Index> Engine<I> {
             .want
             .as_ref()
             .is_some_and(|w| w.record.dot() != Some(record.version.dot));
-        if !newer_wanted {
+        if newer_wanted {
+            self.ledger.restore(record.raw());
+        } else {
             entry.want = None;
         }
         if let Some(from) = from {

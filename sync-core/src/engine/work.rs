@@ -338,6 +338,7 @@ impl<I: Index> Engine<I> {
             {
                 bytes += b.len();
             }
+            self.ledger.pin(active.record.raw())?;
             actions.push(action);
             paths.push(path);
         }

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use aes_gcm::Aes256Gcm;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use hmac::{Hmac, Mac};
@@ -41,6 +42,8 @@ pub struct ReadKeys {
     name: Hmac<Sha256>,
     level: Hmac<Sha256>,
     seal: Aes256GcmSiv,
+    /// Key of bodies that the version before sealed.
+    former: Zeroizing<[u8; 32]>,
     chunk_seed: Zeroizing<u64>,
 }
 
@@ -54,6 +57,7 @@ impl ReadKeys {
             name: mac(&step, b"syncd/1 name"),
             level: mac(&step, b"syncd/1 level-read-only"),
             seal: Aes256GcmSiv::new((&*seal).into()),
+            former: step.key(b"syncd/1 meta", b""),
             chunk_seed: Zeroizing::new(u64::from_be_bytes(*step.key(b"syncd/1 chunk-seed", b""))),
         }
     }
@@ -106,6 +110,28 @@ impl ReadKeys {
         self.seal
             .decrypt_inout_detached(
                 &Nonce::from(NONCE),
+                aad,
+                (&mut body[..]).into(),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| OpenError::Forged)?;
+        Ok(body)
+    }
+
+    /// Opens a body that the version before sealed: nonce, ciphertext, tag of AES-256-GCM.
+    ///
+    /// # Errors
+    ///
+    /// If it was sealed under another key or for another `aad`, or was changed.
+    pub(crate) fn open_former_body(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let (nonce, rest) = sealed
+            .split_first_chunk::<12>()
+            .ok_or(OpenError::TooShort)?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG>().ok_or(OpenError::TooShort)?;
+        let mut body = ciphertext.to_vec();
+        Aes256Gcm::new((&*self.former).into())
+            .decrypt_inout_detached(
+                &Nonce::from(*nonce),
                 aad,
                 (&mut body[..]).into(),
                 &Tag::from(*tag),

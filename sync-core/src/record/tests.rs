@@ -79,7 +79,7 @@ fn every_size_of_batch_reads_back() {
             let alone = group(&signed, 1 << i);
             assert_eq!(
                 read(&keys(1), &wire(&alone)).unwrap(),
-                [record.clone()],
+                std::slice::from_ref(record),
                 "{i} of {n}"
             );
             let stored = minicbor::to_vec(record.raw()).unwrap();
@@ -194,7 +194,8 @@ fn the_tree_is_that_of_rfc_9162() {
             d.u64().unwrap();
             let mut left_out = d.bytes().unwrap().as_chunks::<32>().0.to_vec();
             let mut way = way;
-            (left_out.sort(), way.sort());
+            left_out.sort();
+            way.sort();
             assert_eq!(left_out, way);
         }
         let mut said = vec![size as u8];
@@ -202,7 +203,7 @@ fn the_tree_is_that_of_rfc_9162() {
         let bytes = wire(&group(&signed, 1));
         let mut d = Decoder::new(&bytes);
         d.array().unwrap();
-        (d.u8().unwrap(), d.u64().unwrap(), d.bytes().unwrap());
+        let _size_and_places = (d.u8().unwrap(), d.u64().unwrap(), d.bytes().unwrap());
         let signature: [u8; 64] = d.bytes().unwrap().try_into().unwrap();
         assert!(keys(1).verify("syncd/2 records", &said, &signature));
     }
@@ -226,8 +227,8 @@ fn for_every_size_and_place_nothing_but_the_one_proof_is_accepted() {
         let members = (0..size).map(|i| Bytes::from(vec![i as u8; 9])).collect();
         let (raw, proof) = sign_bytes(&keys(1), members).unwrap();
         let honest = proof.parts_for_test();
-        for place in 0..size {
-            let mut bytes = wire(&proof.group([&raw[place]]).unwrap());
+        for (place, raw) in raw.iter().enumerate() {
+            let mut bytes = wire(&proof.group([raw]).unwrap());
             assert!(accepted(&bytes, &honest));
             // Every bit of everything: size, places, hashes, signature, signed bytes.
             for bit in 0..bytes.len() * 8 {
@@ -238,7 +239,7 @@ fn for_every_size_and_place_nothing_but_the_one_proof_is_accepted() {
             // Every other size and place, with as many of the hashes as would fit there.
             let mut d = Decoder::new(&bytes);
             d.array().unwrap();
-            (d.u8().unwrap(), d.u64().unwrap());
+            let _size_and_places = (d.u8().unwrap(), d.u64().unwrap());
             let left_out = d.bytes().unwrap();
             for other_size in 1..=64_u8 {
                 for other_place in 0..64_u32 {
@@ -257,7 +258,7 @@ fn for_every_size_and_place_nothing_but_the_one_proof_is_accepted() {
                         e.u64(1 << other_place).unwrap();
                         e.bytes(&left_out[..hashes * 32]).unwrap();
                         e.bytes(&honest.2).unwrap().array(1).unwrap();
-                        e.bytes(raw[place].signed()).unwrap();
+                        e.bytes(raw.signed()).unwrap();
                         assert_eq!(accepted(e.writer(), &honest), same);
                     }
                 }

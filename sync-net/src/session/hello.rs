@@ -15,8 +15,8 @@
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
 
-/// The only version of the protocol so far.
-pub const VERSION: u16 = 1;
+/// The only version of the protocol that is spoken. Records of version 1 had another form.
+pub const VERSION: u16 = 2;
 /// The longest device name, in bytes of UTF-8.
 pub const MAX_NAME: usize = 64;
 /// The longest greeting that is read, unknown fields included.

@@ -15,9 +15,10 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{OnceLock, PoisonError, RwLock},
 };
 
 use sync_core::index::{IndexError, IndexResult};
@@ -53,7 +54,8 @@ pub(super) type Item = (sled::IVec, sled::IVec);
 
 /// An open sled database.
 pub(super) struct Db {
-    sled: sled::Db,
+    /// Empty only while it is replaced.
+    sled: RwLock<Option<sled::Db>>,
     dir: PathBuf,
     failed: OnceLock<IndexError>,
 }
@@ -61,7 +63,7 @@ pub(super) struct Db {
 impl Db {
     pub(super) fn new(sled: sled::Db, dir: &Path) -> Self {
         Self {
-            sled,
+            sled: RwLock::new(Some(sled)),
             dir: dir.to_owned(),
             failed: OnceLock::new(),
         }
@@ -69,22 +71,22 @@ impl Db {
 
     /// The value of `key`.
     pub(super) fn read(&self, key: &[u8]) -> IndexResult<Option<sled::IVec>> {
-        self.guarded(|| self.sled.get(key))
+        self.guarded(|sled| sled.get(key))
     }
 
     /// The item with the largest key that is at most `key` and at least `low`.
     pub(super) fn floor(&self, low: &[u8], key: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(RANDOM, || self.sled.range(low..=key).next_back())
+        self.one(RANDOM, |sled| sled.range(low..=key).next_back())
     }
 
     /// The item with the largest key below `key` that is at least `low`.
     pub(super) fn below(&self, low: &[u8], key: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(RANDOM, || self.sled.range(low..key).next_back())
+        self.one(RANDOM, |sled| sled.range(low..key).next_back())
     }
 
     /// The item with the smallest key that is at least `key` and below `high`.
     pub(super) fn ceiling(&self, key: &[u8], high: &[u8]) -> IndexResult<Option<Item>> {
-        self.one(IN_ORDER, || self.sled.range(key..high).next())
+        self.one(IN_ORDER, |sled| sled.range(key..high).next())
     }
 
     /// The item with the smallest key that is above `key` and below `high`.
@@ -93,6 +95,38 @@ impl Db {
         next.extend_from_slice(key);
         next.push(0);
         self.ceiling(&next, high)
+    }
+
+    /// Hands all items whose keys begin with `prefix` to `f`, in order.
+    pub(super) fn walk(
+        &self,
+        prefix: &[u8],
+        mut f: impl FnMut(Item) -> IndexResult<()>,
+    ) -> IndexResult<()> {
+        let mut item = self.one(IN_ORDER, |sled| sled.range(prefix..).next())?;
+        while let Some((key, value)) = item.filter(|(key, _)| key.starts_with(prefix)) {
+            let after = (Bound::Excluded(key.clone()), Bound::Unbounded);
+            f((key, value))?;
+            item = self.one(IN_ORDER, |sled| sled.range::<sled::IVec, _>(after).next())?;
+        }
+        Ok(())
+    }
+
+    /// Where it lies.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Closes sled, lets `f` work on its files, and goes on with what `f` opened. Nobody reads or writes meanwhile.
+    /// After an error of `f` it never answers again.
+    pub(super) fn reopen_after(
+        &self,
+        f: impl FnOnce() -> Result<sled::Db, String>,
+    ) -> IndexResult<()> {
+        let mut sled = self.sled.write().unwrap_or_else(PoisonError::into_inner);
+        *sled = None;
+        *sled = Some(f().map_err(|reason| self.fail(IndexError::Unavailable(reason)))?);
+        Ok(())
     }
 
     /// Makes all writes at once.
@@ -106,7 +140,7 @@ impl Db {
                 None => batch.remove(key),
             }
         }
-        self.guarded(|| self.sled.apply_batch(batch))?;
+        self.guarded(|sled| sled.apply_batch(batch))?;
         for key in keys {
             self.touch(&key, IN_ORDER)?;
         }
@@ -118,7 +152,7 @@ impl Db {
 
     /// Makes everything applied so far durable.
     pub(super) fn flush(&self) -> IndexResult<()> {
-        self.guarded(|| self.sled.flush().map(drop))
+        self.guarded(|sled| sled.flush().map(drop))
     }
 
     /// Notes that stored bytes are not what was written. The directory is marked so that the next
@@ -129,9 +163,9 @@ impl Db {
 
     /// Lets the cache count the page of `key` at once; see the head of this module.
     fn touch(&self, key: &[u8], times: usize) -> IndexResult<()> {
-        self.guarded(|| {
+        self.guarded(|sled| {
             for _ in 0..times {
-                self.sled.contains_key(key)?;
+                sled.contains_key(key)?;
             }
             Ok(())
         })
@@ -140,20 +174,24 @@ impl Db {
     fn one(
         &self,
         touches: usize,
-        f: impl FnOnce() -> Option<sled::Result<Item>>,
+        f: impl FnOnce(&sled::Db) -> Option<sled::Result<Item>>,
     ) -> IndexResult<Option<Item>> {
-        let item = self.guarded(|| f().transpose())?;
+        let item = self.guarded(|sled| f(sled).transpose())?;
         if let Some((key, _)) = &item {
             self.touch(key, touches)?;
         }
         Ok(item)
     }
 
-    fn guarded<T>(&self, f: impl FnOnce() -> sled::Result<T>) -> IndexResult<T> {
+    fn guarded<T>(&self, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> IndexResult<T> {
         if let Some(error) = self.failed.get() {
             return Err(error.clone());
         }
-        match catch_unwind(AssertUnwindSafe(f)) {
+        let sled = self.sled.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(sled) = &*sled else {
+            return Err(self.fail(IndexError::Unavailable("it is closed".to_owned())));
+        };
+        match catch_unwind(AssertUnwindSafe(|| f(sled))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(sled::Error::Corruption { at, .. })) => {
                 Err(self.corrupt(&format!("the engine reports corruption at {at:?}")))

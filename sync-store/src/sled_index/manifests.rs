@@ -81,6 +81,25 @@ impl Manifests {
         })
     }
 
+    /// Writes both runs of `from` into `to`, each as one.
+    pub(super) fn copy_merged(
+        &self,
+        from: &Db,
+        to: &Db,
+        step: &mut impl FnMut() -> IndexResult<()>,
+    ) -> IndexResult<()> {
+        let all = None::<fn(&[u8], &[u8]) -> IndexResult<bool>>;
+        self.numbers.copy_merged(from, to, step, all)?;
+        self.places.copy_merged(from, to, step, all)
+    }
+
+    /// Reads both runs again.
+    pub(super) fn reopen(&mut self, db: &Db) -> IndexResult<()> {
+        self.numbers = Runs::open(db, key::PAGE_NUMBERS)?;
+        self.places = Runs::open(db, key::PLACES)?;
+        Ok(())
+    }
+
     /// The page with this hash.
     pub(super) fn page(&self, db: &Db, hash: &ContentHash) -> IndexResult<Option<Bytes>> {
         find_page(db, &self.numbers, hash)

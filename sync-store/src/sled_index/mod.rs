@@ -22,12 +22,15 @@
 //! It owns the directory of the index. It never keeps anything that a scan could not rebuild, it never
 //! answers after a failure (the handle must be dropped and opened again), and no type of sled leaves it.
 
+mod compact;
+mod convert;
 mod db;
 mod edits;
 mod filter;
 mod manifests;
 mod open;
 mod packed;
+mod rewrite;
 mod runs;
 #[cfg(test)]
 mod tests;
@@ -35,7 +38,10 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -56,6 +62,7 @@ use manifests::{Manifests, short};
 use packed::Packed;
 use runs::Runs;
 
+pub use compact::Compacted;
 pub use manifests::SweepStep;
 pub use open::{OpenError, Opened, Options};
 
@@ -75,6 +82,8 @@ mod key {
     pub(super) const TOTALS: [u8; 2] = [META, b't'];
     /// The format of the whole index, below [`META`].
     pub(super) const FORMAT: [u8; 2] = [META, b'v'];
+    /// Bytes on disk after the last compaction, below [`META`].
+    pub(super) const COMPACTED: [u8; 2] = [META, b'z'];
 }
 
 /// First byte of entries, facts and totals.
@@ -83,8 +92,28 @@ const VALUE_FORMAT: u8 = 1;
 const ENTRY_BLOCK: usize = 4096;
 /// Longest block of changes and of work in bytes: about thirty paths.
 const LIST_BLOCK: usize = 1024;
+/// The entries, by path.
+const ENTRIES: PackedKind = PackedKind(key::ENTRIES, ENTRY_BLOCK);
+/// The paths, by the number of their last change.
+const CHANGES: PackedKind = PackedKind(key::CHANGES, LIST_BLOCK);
+/// The lists of work.
+const NEEDS: PackedKind = PackedKind(key::NEEDS, LIST_BLOCK);
 /// The fact that holds the index's generation.
 const GENERATION: &[u8] = b"index generation";
+
+/// Prefix and longest block of a packed map.
+struct PackedKind(u8, usize);
+
+impl PackedKind {
+    fn packed(&self) -> Packed {
+        let packed = Packed::new(&[self.0], self.1);
+        match self.0 {
+            // Files that were found together were numbered together.
+            key::CHANGES => packed.sharing_values(),
+            _ => packed,
+        }
+    }
+}
 
 /// An [`Index`] on disk. Clones share it; the last one closes it, which may block while it flushes.
 #[derive(Clone)]
@@ -94,17 +123,22 @@ pub struct SledIndex {
 
 struct Shared {
     db: Db,
+    options: Options,
     entries: Packed,
     changes: Packed,
     needs: Packed,
     /// Readers hold it while they put an answer together, so that no commit comes in between.
     state: RwLock<State>,
+    /// Somebody waits to write: what only tidies up must end.
+    wanted: AtomicBool,
 }
 
 struct State {
     totals: Totals,
     contents: Runs,
     manifests: Manifests,
+    /// How often it was locked for writing.
+    writes: u64,
 }
 
 impl fmt::Debug for SledIndex {
@@ -116,7 +150,7 @@ impl fmt::Debug for SledIndex {
 }
 
 impl SledIndex {
-    fn with_db(db: Db) -> IndexResult<Self> {
+    fn with_db(db: Db, options: Options) -> IndexResult<Self> {
         let totals = match db.read(&key::TOTALS)? {
             Some(bytes) => decode(&db, &bytes)?,
             None => Totals::default(),
@@ -126,14 +160,17 @@ impl SledIndex {
         Ok(Self {
             shared: Arc::new(Shared {
                 db,
-                entries: Packed::new(&[key::ENTRIES], ENTRY_BLOCK),
-                changes: Packed::new(&[key::CHANGES], LIST_BLOCK),
-                needs: Packed::new(&[key::NEEDS], LIST_BLOCK),
+                options,
+                entries: ENTRIES.packed(),
+                changes: CHANGES.packed(),
+                needs: NEEDS.packed(),
                 state: RwLock::new(State {
                     totals,
                     contents,
                     manifests,
+                    writes: 0,
                 }),
+                wanted: AtomicBool::new(false),
             }),
         })
     }
@@ -204,10 +241,15 @@ impl SledIndex {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.shared
+        self.shared.wanted.store(true, Ordering::Relaxed);
+        let mut state = self
+            .shared
             .state
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.shared.wanted.store(false, Ordering::Relaxed);
+        state.writes += 1;
+        state
     }
 
     fn decode_entry(&self, value: &[u8]) -> IndexResult<IndexEntry> {
@@ -420,12 +462,7 @@ impl Index for SledIndex {
         state
             .contents
             .change(db, &mut stage, edits.contents, |key, _| {
-                let (hash, path) = key.split_at_checked(runs::HASH).unwrap_or_default();
-                let Some(value) = entries.value(db, path)? else {
-                    return Ok(false);
-                };
-                let content = decode::<IndexEntry>(db, &value)?.content;
-                Ok(content.is_some_and(|c| short(&c.hash) == hash))
+                holds(db, entries, key)
             })?;
         edits
             .arrived
@@ -450,6 +487,16 @@ impl Index for SledIndex {
     fn flush(&self) -> IndexResult<()> {
         self.shared.db.flush()
     }
+}
+
+/// Whether a record of the contents' runs, short hash and path key, says what the path's entry says.
+fn holds(db: &Db, entries: &Packed, record: &[u8]) -> IndexResult<bool> {
+    let (hash, path) = record.split_at_checked(runs::HASH).unwrap_or_default();
+    let Some(value) = entries.value(db, path)? else {
+        return Ok(false);
+    };
+    let content = decode::<IndexEntry>(db, &value)?.content;
+    Ok(content.is_some_and(|c| short(&c.hash) == hash))
 }
 
 fn need_code(need: Need) -> u8 {

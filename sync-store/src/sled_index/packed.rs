@@ -14,8 +14,9 @@ use sync_core::index::IndexResult;
 
 use super::db::{Db, Item, Stage};
 
-/// First byte of each block.
-const FORMAT: u8 = 1;
+/// First byte of each block: values as they are, or without what they share with the one before.
+const PLAIN: u8 = 1;
+const SHARED: u8 = 2;
 
 /// The map under one prefix.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(super) struct Packed {
     high: Vec<u8>,
     /// Longest block in bytes.
     max: usize,
+    /// How new blocks are written.
+    format: u8,
 }
 
 /// A key and its value, outside of a block.
@@ -43,6 +46,15 @@ impl Packed {
             prefix: prefix.to_vec(),
             high: successor(prefix),
             max,
+            format: PLAIN,
+        }
+    }
+
+    /// Neighbouring values have a beginning in common, which is not to be stored again.
+    pub(super) fn sharing_values(self) -> Self {
+        Self {
+            format: SHARED,
+            ..self
         }
     }
 
@@ -148,7 +160,7 @@ impl Packed {
             loop {
                 self.merge(&mut edit, &mut changes, &mut seen)?;
                 // A block that has become short takes the next one in, and goes on with its changes.
-                let size = block_size(&edit.new);
+                let size = self.block_size(&edit.new);
                 let Some((next_key, next)) = edit.next.take_if(|(_, next)| {
                     size < self.max / 4 && size + next.len() < self.max / 4 * 3
                 }) else {
@@ -203,7 +215,7 @@ impl Packed {
             stage.remove(edit.key);
             return;
         }
-        let total = block_size(&edit.new);
+        let total = self.block_size(&edit.new);
         let room = self.max - 1;
         let target = if edit.appended {
             room
@@ -211,9 +223,9 @@ impl Packed {
             (total / total.div_ceil(room)).max(1)
         };
         let mut key = edit.key;
-        let (mut writer, mut estimate) = (BlockWriter::new(), 0);
+        let (mut writer, mut estimate) = (BlockWriter::of(self.format), 0);
         for pair in &edit.new {
-            let size = pair_size(&writer.last, pair);
+            let size = writer.size(&pair.0, &pair.1);
             // In equal blocks the last item may cross the target, so that no small rest is left over.
             let full = if edit.appended {
                 estimate + size > target
@@ -224,7 +236,7 @@ impl Packed {
                 let block_key = std::mem::replace(&mut key, self.key(&pair.0));
                 stage.put(
                     block_key,
-                    std::mem::replace(&mut writer, BlockWriter::new()).bytes,
+                    std::mem::replace(&mut writer, BlockWriter::of(self.format)).bytes,
                 );
                 estimate = 0;
             }
@@ -232,6 +244,17 @@ impl Packed {
             estimate += size;
         }
         stage.put(key, writer.bytes);
+    }
+
+    /// At most what the items take in one block.
+    fn block_size(&self, items: &[Pair]) -> usize {
+        let mut writer = BlockWriter::of(self.format);
+        let sizes = items.iter().map(|(key, value)| {
+            let size = writer.size(key, value);
+            writer.follow(key, value);
+            size
+        });
+        sizes.sum()
     }
 
     fn key(&self, key: &[u8]) -> Vec<u8> {
@@ -267,37 +290,30 @@ struct Edit {
     appended: bool,
 }
 
-/// At most what an item takes in a block after the item with key `last`.
-fn pair_size(last: &[u8], (key, value): &Pair) -> usize {
-    key.len() - shared(last, key) + value.len() + 9
-}
-
 fn shared(last: &[u8], key: &[u8]) -> usize {
     last.iter().zip(key).take_while(|(a, b)| a == b).count()
 }
 
-/// At most what the items take in one block.
-fn block_size(items: &[Pair]) -> usize {
-    let mut last: &[u8] = &[];
-    items
-        .iter()
-        .map(|pair| pair_size(std::mem::replace(&mut last, &pair.0), pair))
-        .sum()
-}
-
 /// Encodes a block: the format, then for each item the length shared with the key before, the length of
-/// the rest, the rest, the length of the value, the value. Lengths are LEB128.
+/// the rest, the rest, the length of the value, the value. In the format [`SHARED`] values are written as keys are.
+/// Lengths are LEB128.
 #[derive(Debug)]
 pub(super) struct BlockWriter {
     pub(super) bytes: Vec<u8>,
-    last: Vec<u8>,
+    format: u8,
+    last: Pair,
 }
 
 impl BlockWriter {
     pub(super) fn new() -> Self {
+        Self::of(PLAIN)
+    }
+
+    fn of(format: u8) -> Self {
         Self {
-            bytes: vec![FORMAT],
-            last: Vec::new(),
+            bytes: vec![format],
+            format,
+            last: Pair::default(),
         }
     }
 
@@ -305,16 +321,45 @@ impl BlockWriter {
         self.bytes.len() == 1
     }
 
-    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
-        let shared = shared(&self.last, key);
-        put_len(&mut self.bytes, shared);
-        put_len(&mut self.bytes, key.len() - shared);
-        self.bytes.extend_from_slice(&key[shared..]);
-        put_len(&mut self.bytes, value.len());
-        self.bytes.extend_from_slice(value);
-        self.last.truncate(shared);
-        self.last.extend_from_slice(&key[shared..]);
+    /// At most what an item would take now.
+    fn size(&self, key: &[u8], value: &[u8]) -> usize {
+        let value = match self.format {
+            SHARED => value.len() - shared(&self.last.1, value) + 4,
+            _ => value.len(),
+        };
+        key.len() - shared(&self.last.0, key) + value + 9
     }
+
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        put_rest(&mut self.bytes, &self.last.0, key);
+        if self.format == SHARED {
+            put_rest(&mut self.bytes, &self.last.1, value);
+        } else {
+            put_len(&mut self.bytes, value.len());
+            self.bytes.extend_from_slice(value);
+        }
+        self.follow(key, value);
+    }
+
+    /// What comes next is written as after this.
+    fn follow(&mut self, key: &[u8], value: &[u8]) {
+        replace(&mut self.last.0, key);
+        if self.format == SHARED {
+            replace(&mut self.last.1, value);
+        }
+    }
+}
+
+fn replace(last: &mut Vec<u8>, new: &[u8]) {
+    last.clear();
+    last.extend_from_slice(new);
+}
+
+fn put_rest(out: &mut Vec<u8>, last: &[u8], this: &[u8]) {
+    let shared = shared(last, this);
+    put_len(out, shared);
+    put_len(out, this.len() - shared);
+    out.extend_from_slice(&this[shared..]);
 }
 
 fn put_len(out: &mut Vec<u8>, mut n: usize) {
@@ -328,52 +373,63 @@ fn put_len(out: &mut Vec<u8>, mut n: usize) {
 /// Reads a block. Every length is checked against what is left.
 pub(super) struct Items<'a> {
     rest: &'a [u8],
-    started: bool,
-    key: Vec<u8>,
+    /// Of the block; `None` before its first item.
+    format: Option<u8>,
+    last: Pair,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn new(block: &'a [u8]) -> Self {
         Self {
             rest: block,
-            started: false,
-            key: Vec::new(),
+            format: None,
+            last: Pair::default(),
         }
     }
 
     /// The next item; an error if the block is not one.
-    pub(super) fn next(&mut self, db: &Db) -> IndexResult<Option<(&[u8], &'a [u8])>> {
+    pub(super) fn next(&mut self, db: &Db) -> IndexResult<Option<(&[u8], &[u8])>> {
         match self.parse() {
-            Some(true) => {}
-            Some(false) => return Ok(None),
-            None => return Err(db.corrupt("a block of items is malformed")),
+            Some(true) => Ok(Some((&self.last.0, &self.last.1))),
+            Some(false) => Ok(None),
+            None => Err(db.corrupt("a block of items is malformed")),
         }
-        let Some(value) = self.len().and_then(|n| self.take(n)) else {
-            return Err(db.corrupt("a block of items is cut short"));
-        };
-        Ok(Some((&self.key, value)))
     }
 
-    /// Reads the next key; `Some(false)` at the end, `None` if the bytes make no sense.
+    /// Reads the next item; `Some(false)` at the end, `None` if the bytes make no sense.
     fn parse(&mut self) -> Option<bool> {
-        if !self.started {
-            self.started = true;
-            if self.take(1)? != [FORMAT] {
-                return None;
-            }
-        }
+        let format = match self.format {
+            Some(format) => format,
+            None => self.take(1)?[0],
+        };
+        self.format = Some(format);
         if self.rest.is_empty() {
             return Some(false);
         }
-        let shared = self.len()?;
-        let rest = self.len()?;
+        let mut last = std::mem::take(&mut self.last);
+        self.rest_of(&mut last.0)?;
+        match format {
+            PLAIN => {
+                let n = self.len()?;
+                replace(&mut last.1, self.take(n)?);
+            }
+            SHARED => self.rest_of(&mut last.1)?,
+            _ => return None,
+        }
+        self.last = last;
+        Some(true)
+    }
+
+    /// Makes of `last` what was written after it.
+    fn rest_of(&mut self, last: &mut Vec<u8>) -> Option<()> {
+        let (shared, rest) = (self.len()?, self.len()?);
         let rest = self.take(rest)?;
-        if shared > self.key.len() {
+        if shared > last.len() {
             return None;
         }
-        self.key.truncate(shared);
-        self.key.extend_from_slice(rest);
-        Some(true)
+        last.truncate(shared);
+        last.extend_from_slice(rest);
+        Some(())
     }
 
     fn len(&mut self) -> Option<usize> {

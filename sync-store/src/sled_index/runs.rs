@@ -164,6 +164,53 @@ impl Runs {
         self.list.stale = self.list.stale.saturating_add(n);
     }
 
+    /// Writes all runs of `from` as one into `to`, where there is none. With `holds` those records are left out that
+    /// hold no longer. `before_step` may end it.
+    pub(super) fn copy_merged(
+        &self,
+        from: &Db,
+        to: &Db,
+        before_step: &mut impl FnMut() -> IndexResult<()>,
+        mut holds: Option<impl FnMut(&[u8], &[u8]) -> IndexResult<bool>>,
+    ) -> IndexResult<()> {
+        let mut new = Self {
+            kind: self.kind,
+            list: self.list.clone(),
+            stored: List::default(),
+            filters: BTreeMap::new(),
+            merge: None,
+            dead: Vec::new(),
+        };
+        new.begin_merge(new.list.runs.len(), holds.is_some());
+        let mut ask = |key: &[u8], value: &[u8]| match &mut holds {
+            Some(holds) => holds(key, value),
+            None => Ok(true),
+        };
+        while let Some(merge) = new.merge.take() {
+            before_step()?;
+            let mut stage = Stage::default();
+            new.step(from, &mut stage, merge, STEP, &mut ask)?;
+            to.apply(stage)?;
+        }
+        let mut stage = Stage::default();
+        stage.put(
+            list_key(self.kind),
+            minicbor::to_vec(&new.list).unwrap_or_default(),
+        );
+        to.apply(stage)
+    }
+
+    /// Whether so many records are stale that asking for each is worth its time.
+    pub(super) fn is_stale(&self) -> bool {
+        let total: u64 = self.list.runs.iter().map(|r| r.records).sum();
+        self.list.stale > total / 4
+    }
+
+    /// Whether a key belongs to the runs of this kind, their list or their filters.
+    pub(super) fn owns(kind: u8, key: &[u8]) -> bool {
+        key.first() == Some(&kind) || key.starts_with(&list_key(kind))
+    }
+
     /// Takes a step of merging and adds `records`, whose keys begin with the hash. `holds` says whether a
     /// record is still right.
     pub(super) fn change(
@@ -227,9 +274,14 @@ impl Runs {
                 .find(|n| *n >= FAN_IN)
                 .unwrap_or(0)
         };
-        if count == 0 {
-            return;
+        if count > 0 {
+            self.begin_merge(count, check);
         }
+    }
+
+    /// Begins to merge the newest `count` runs.
+    fn begin_merge(&mut self, count: usize, check: bool) {
+        let runs = &self.list.runs;
         let chosen = &runs[runs.len() - count..];
         let filter = Filter::new(chosen.iter().map(|r| r.records).sum());
         let inputs = chosen.iter().map(|run| Cursor {

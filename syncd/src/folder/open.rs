@@ -125,7 +125,7 @@ pub(super) fn open(entry: &RosterEntry, places: &Places) -> Result<Opened, OpenF
             remedy: Some("move the folder to a file system that tells such names apart"),
         });
     }
-    let (index, reserved) = open_index(places, &mut identity, reserved, &mut notices)?;
+    let (index, reserved) = open_index(places, &keys, &mut identity, reserved, &mut notices)?;
     let numbering = random_number().map_err(io_at("drawing a random number"))?;
     let seed = random_number().map_err(io_at("drawing a random number"))?;
     let temps = Arc::new(Temps::new(Arc::clone(&disk), entry.settings.min_free));
@@ -192,13 +192,14 @@ fn open_root(path: &Path) -> Result<Arc<RootDisk>, OpenFolderError> {
 /// Opens the index and makes sure that it belongs to the identity.
 fn open_index(
     places: &Places,
+    keys: &FolderKeys,
     identity: &mut FolderIdentity,
     reserved: Reserved,
     notices: &mut Vec<String>,
 ) -> Result<(SledIndex, Reserved), OpenFolderError> {
     let mark =
         RunMark::read(&places.identity, &places.id).map_err(io_at("reading the run mark"))?;
-    let (mut index, found) = SledIndex::open(&places.index, Options::default())?;
+    let (mut index, found) = SledIndex::open_for(&places.index, Options::default(), keys)?;
     let mut anew = false;
     match &found {
         IndexOpened::Rebuilt { moved_to } => {
@@ -208,12 +209,19 @@ fn open_index(
                 moved_to.display()
             ));
         }
+        IndexOpened::Outdated { moved_to } => {
+            anew = true;
+            notices.push(format!(
+                "the index was written by the version before and lies at {} now; it is rebuilt from the files",
+                moved_to.display()
+            ));
+        }
         IndexOpened::Fresh if mark.is_some() => {
             anew = true;
             notices.push("the index was gone; it is rebuilt from the files".to_owned());
         }
         IndexOpened::Fresh => {}
-        IndexOpened::Existing => {
+        IndexOpened::Existing | IndexOpened::Converted { .. } => {
             let us = identity.replica();
             let (counters, seqs) = (reserved.counters.start, reserved.seqs.start);
             if !RunMark::fits(mark, index.generation()?) || is_ahead(&index, us, counters, seqs)? {
@@ -226,7 +234,7 @@ fn open_index(
                      backup; the index lies at {} now and is rebuilt from the files",
                     aside.display()
                 ));
-                index = SledIndex::open(&places.index, Options::default())?.0;
+                index = SledIndex::open_for(&places.index, Options::default(), keys)?.0;
             }
         }
     }

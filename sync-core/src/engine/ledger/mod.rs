@@ -14,6 +14,7 @@ use super::Config;
 use crate::{
     conflict::is_copy,
     entry::{Entry, Kind},
+    former::NEWEST,
     ids::{Generation, ReplicaId, Seq},
     index::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
@@ -105,6 +106,8 @@ pub(super) struct Ledger<I> {
     replica: ReplicaId,
     index: I,
     verified: VerifiedRoots,
+    /// What proves records that are on the disk's hands, should their entries want something else by then.
+    pinned: BTreeMap<BatchId, BatchProof>,
     pending: Pending,
     locals: Vec<Local>,
     knowledge: Vector,
@@ -135,6 +138,7 @@ impl<I: Index> Ledger<I> {
             era: cfg.era,
             replica: cfg.replica,
             verified: VerifiedRoots::default(),
+            pinned: BTreeMap::new(),
             pending: Pending::default(),
             locals: Vec::new(),
             last_counter: knowledge.counter(cfg.replica),
@@ -303,6 +307,29 @@ impl<I: Index> Ledger<I> {
             Some(there) => drop(there.merge(&proof)),
             None => drop(self.pending.proofs.insert(proof.id(), proof)),
         }
+    }
+
+    /// Keeps what proves a record until [`Ledger::unpin`], whatever becomes of its entry meanwhile.
+    pub(super) fn pin(&mut self, raw: &RawRecord) -> IndexResult<()> {
+        let batch = raw.seat().batch;
+        if !self.pinned.contains_key(&batch)
+            && let Some(proof) = self.index.batch(&batch)?
+        {
+            self.pinned.insert(batch, proof);
+        }
+        Ok(())
+    }
+
+    /// A pinned record is put into an entry again.
+    pub(super) fn restore(&mut self, raw: &RawRecord) {
+        if let Some(proof) = self.pinned.get(&raw.seat().batch) {
+            self.put_proof(proof.clone());
+        }
+    }
+
+    /// Nothing is on the disk's hands any more.
+    pub(super) fn unpin(&mut self) {
+        self.pinned.clear();
     }
 
     /// A record with its own proof, to be shown alone; `None` if what proves it is gone.
@@ -512,7 +539,7 @@ pub(super) fn encode<T: minicbor::Encode<()>>(value: &T) -> IndexResult<Vec<u8>>
 }
 
 fn newest_name(replica: ReplicaId) -> Vec<u8> {
-    [b"newest/".as_slice(), &replica.0.to_be_bytes()].concat()
+    [NEWEST, &replica.0.to_be_bytes()].concat()
 }
 
 /// The mark of a peer and its numbering, kept with what was learned from it.

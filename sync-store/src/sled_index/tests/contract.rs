@@ -25,6 +25,7 @@ struct Draft {
 enum Step {
     Commit(Vec<Draft>, Vec<(u8, Option<u8>)>, Vec<(u8, u8)>),
     Reopen,
+    Compact,
 }
 
 fn any_path() -> impl Strategy<Value = RelPath> {
@@ -101,7 +102,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let manifests = proptest::collection::vec((0..6u8, 0..4u8), 0..3);
     let commit = (proptest::collection::vec(draft, 0..30), facts, manifests)
         .prop_map(|(drafts, facts, manifests)| Step::Commit(drafts, facts, manifests));
-    prop_oneof![9 => commit, 1 => Just(Step::Reopen)]
+    prop_oneof![9 => commit, 1 => Just(Step::Reopen), 1 => Just(Step::Compact)]
 }
 
 fn batch(
@@ -253,6 +254,7 @@ proptest! {
                     drop(sled);
                     sled = open(&dir);
                 }
+                Step::Compact => prop_assert!(sled.compact().unwrap().is_some()),
             }
             agree(&mem, &sled, &probe, limit);
         }
@@ -284,9 +286,18 @@ fn merged_runs_lose_nothing_and_forget_what_is_stale() {
             mem.commit(batch.clone()).unwrap();
             sled.commit(batch).unwrap();
         }
-        if round == 5 {
-            drop(sled);
-            sled = open(dir.path());
+        match round {
+            5 => {
+                drop(sled);
+                sled = open(dir.path());
+            }
+            7 => {
+                // Merged on the way, and what is stale is left out where it is much.
+                let done = sled.compact().unwrap().unwrap();
+                assert!(done.after < done.before, "{done:?}");
+                assert!(sled.read().contents.shape().0 <= 1);
+            }
+            _ => {}
         }
     }
     agree(&mem, &sled, &path("d3/f7"), 1000);

@@ -38,6 +38,9 @@ fn commit_until_killed() {
                 ..Batch::default()
             }))
             .unwrap();
+        if n % 5 == 0 {
+            index.compact().unwrap().unwrap();
+        }
         if n % 3 == 0 {
             index.flush().unwrap();
             println!("\nflushed {n}");

@@ -1,6 +1,7 @@
 mod contract;
 mod crash;
 mod opening;
+mod rewriting;
 mod sweep;
 
 use std::{collections::BTreeMap, path::Path, sync::Mutex};

@@ -73,7 +73,8 @@ fn a_lock_that_is_given_back_late_is_waited_for() {
         }
         true
     };
-    let (index, how) = SledIndex::open_patiently(dir.path(), Options::default(), pause).unwrap();
+    let (index, how) =
+        SledIndex::open_patiently(dir.path(), Options::default(), None, pause).unwrap();
     assert_eq!(how, Opened::Existing);
     assert_eq!(index.totals().unwrap().local.files, 300);
     assert!(looks >= 3, "it was opened under a lock");
@@ -85,7 +86,8 @@ fn nothing_is_swept_under_one_who_has_it_open() {
     let index = filled(dir.path());
     let theirs = dir.path().join("snap.FFFFFFFFFFFFFFFF.generating");
     fs::write(&theirs, b"being written").unwrap();
-    let error = SledIndex::open_patiently(dir.path(), Options::default(), || false).unwrap_err();
+    let error =
+        SledIndex::open_patiently(dir.path(), Options::default(), None, || false).unwrap_err();
     assert!(matches!(error, OpenError::AlreadyOpen(_)), "{error}");
     assert!(theirs.exists());
     drop(index);
