@@ -11,6 +11,7 @@ use crate::{
     message::{EngineMessage, Message},
     path::RelPath,
     secret::Level,
+    trouble::Trouble,
 };
 
 /// What an engine starts from. The numbers come from the folder's identity file, where they were
@@ -250,7 +251,7 @@ pub enum Event {
         /// Where.
         path: RelPath,
         /// Why.
-        reason: String,
+        reason: Trouble,
     },
     /// The folder's state has changed (see the status).
     State(super::status::State),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Event, ItemError, Output, State};
-use crate::path::RelPath;
+use crate::{path::RelPath, trouble::Trouble};
 
 /// Longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -15,7 +15,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 struct Stuck {
-    reason: String,
+    reason: Trouble,
     /// It is something that is wanted here, not something that can't be read.
     wanted: bool,
     tries: u32,
@@ -29,9 +29,9 @@ pub(super) struct Notes {
     stuck: BTreeMap<RelPath, Stuck>,
     skipped: Vec<(Vec<u8>, String)>,
     paused: bool,
-    lost: Option<String>,
-    failed: Option<String>,
-    disk_full: Option<(String, Duration)>,
+    lost: Option<Trouble>,
+    failed: Option<Trouble>,
+    disk_full: Option<(Trouble, Duration)>,
     told: Option<State>,
 }
 
@@ -48,7 +48,7 @@ impl Notes {
     pub(super) fn stick(
         &mut self,
         path: &RelPath,
-        reason: String,
+        reason: Trouble,
         wanted: bool,
         now: Duration,
     ) -> Option<Output> {
@@ -101,7 +101,7 @@ impl Notes {
     }
 
     pub(super) fn set_lost(&mut self, reason: String) {
-        self.lost = Some(reason);
+        self.lost = Some(Trouble::Root(reason));
     }
 
     /// The root is there; whether it was lost.
@@ -110,10 +110,10 @@ impl Notes {
     }
 
     pub(super) fn set_failed(&mut self, reason: String) {
-        self.failed = Some(reason);
+        self.failed = Some(Trouble::Index(reason));
     }
 
-    pub(super) fn set_disk_full(&mut self, reason: String, now: Duration) {
+    pub(super) fn set_disk_full(&mut self, reason: Trouble, now: Duration) {
         self.disk_full = Some((reason, now + FULL_PAUSE));
     }
 
@@ -146,10 +146,9 @@ impl Notes {
     }
 
     /// Why the folder stands still, if it does.
-    pub(super) fn stopped(&self) -> Option<&str> {
+    pub(super) fn stopped(&self) -> Option<&Trouble> {
         let full = self.disk_full.as_ref().map(|(reason, _)| reason);
-        let reason = self.failed.as_ref().or(self.lost.as_ref()).or(full);
-        reason.map(String::as_str)
+        self.failed.as_ref().or(self.lost.as_ref()).or(full)
     }
 
     /// Whether `path` must wait before it is tried again.
@@ -169,8 +168,8 @@ impl Notes {
         self.stuck.get(path).map(|s| s.next)
     }
 
-    pub(super) fn reason(&self, path: &RelPath) -> Option<&str> {
-        self.stuck.get(path).map(|s| s.reason.as_str())
+    pub(super) fn reason(&self, path: &RelPath) -> Option<&Trouble> {
+        self.stuck.get(path).map(|s| &s.reason)
     }
 
     /// How many wanted items are stuck.
@@ -199,7 +198,7 @@ impl Notes {
         });
         let skipped = self.skipped.iter().map(|(path, reason)| ItemError {
             path: path.clone(),
-            reason: reason.clone(),
+            reason: Trouble::Unsyncable(reason.clone()),
             next_try_s: None,
         });
         stuck.chain(skipped).collect()
@@ -247,8 +246,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_tried_again_after_a_pause() {
         let mut notes = Notes::new(false);
-        notes.set_disk_full("full".into(), Duration::ZERO);
-        assert_eq!(notes.stopped(), Some("full"));
+        notes.set_disk_full(Trouble::DiskFull, Duration::ZERO);
+        assert_eq!(notes.stopped(), Some(&Trouble::DiskFull));
         assert!(notes.active() && notes.is_disk_full());
         assert!(!notes.disk_may_have_room(Duration::from_secs(9)));
         assert!(notes.disk_may_have_room(Duration::from_secs(10)));
