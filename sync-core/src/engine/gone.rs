@@ -18,6 +18,8 @@ use crate::{
 const GUARD_WINDOW: Duration = Duration::from_secs(600);
 /// Fewer deletions than this never wait for the user.
 const GUARD_FILES: u64 = 20;
+/// Changes in one commit.
+const PAGE: u64 = 1_000;
 
 /// Counts local deletions over a window of time.
 #[derive(Debug, Default)]
@@ -98,6 +100,7 @@ impl<I: Index> Engine<I> {
                 entry.flags |= flag::HELD_BACK;
                 held += 1;
                 self.ledger.put(path, entry, false);
+                self.page(held)?;
             }
             self.event(Event::DeletionsHeld { files: held });
             return Ok(());
@@ -105,10 +108,20 @@ impl<I: Index> Engine<I> {
         if files > 0 {
             self.guard.recent.push_back((self.now.mono, files));
         }
-        for (path, entry) in deleted {
+        for (n, (path, entry)) in (1..).zip(deleted) {
             self.delete(path, entry)?;
+            self.page(n)?;
         }
         Ok(())
+    }
+
+    /// After `n` changes of many alike: what was done so far is committed, so that no commit is too large. Each
+    /// stands for itself.
+    fn page(&mut self, n: u64) -> IndexResult<()> {
+        match n % PAGE {
+            0 => self.ledger.commit(),
+            _ => Ok(()),
+        }
     }
 
     /// Publishes the deletion of what `entry` held.
@@ -157,48 +170,57 @@ impl<I: Index> Engine<I> {
 
     /// The user lets held deletions go.
     pub(super) fn approve(&mut self) -> IndexResult<()> {
-        for (path, mut entry) in self.held_back()? {
+        self.decide(|engine, path, mut entry| {
             entry.flags &= !flag::HELD_BACK;
             if entry.want.is_some() {
                 // An edit of somebody else came meanwhile, and it stays.
-                self.ledger.put(path, entry, false);
-                continue;
+                engine.ledger.put(path, entry, false);
+                return Ok(());
             }
-            self.delete(path, entry)?;
-        }
+            engine.delete(path, entry)
+        })?;
         self.guard.recent.clear();
         Ok(())
     }
 
     /// The user wants the files of held deletions back: they are fetched from whoever holds them.
     pub(super) fn reject(&mut self) -> IndexResult<()> {
-        for (path, mut entry) in self.held_back()? {
+        self.decide(|engine, path, mut entry| {
             entry.flags &= !flag::HELD_BACK;
             if entry.want.is_some() {
-                self.ledger.put(path, entry, false);
-                continue;
+                engine.ledger.put(path, entry, false);
+                return Ok(());
             }
-            if let Some(held) = self.ledger.open_held(Some(&entry))? {
+            if let Some(held) = engine.ledger.open_held(Some(&entry))? {
                 entry.want = Some(want_for(&held, Vec::new()));
             }
-            self.ledger.put(path, entry, true);
-        }
+            engine.ledger.put(path, entry, true);
+            Ok(())
+        })?;
         self.planner.walk_again();
         Ok(())
     }
 
-    fn held_back(&mut self) -> IndexResult<Vec<(RelPath, IndexEntry)>> {
-        let (mut all, mut after) = (Vec::new(), None);
+    /// Does the same with each held deletion, a page at a time.
+    fn decide(
+        &mut self,
+        mut f: impl FnMut(&mut Self, RelPath, IndexEntry) -> IndexResult<()>,
+    ) -> IndexResult<()> {
+        self.ledger.commit()?;
+        let mut after = None;
         loop {
-            let page = self.ledger.index().entries_after(after.as_ref(), 1_000)?;
+            let index = self.ledger.index();
+            let page = index.entries_after(after.as_ref(), PAGE as usize)?;
             let Some((last, _)) = page.last() else {
-                return Ok(all);
+                return Ok(());
             };
             after = Some(last.clone());
-            all.extend(
-                page.into_iter()
-                    .filter(|(_, e)| e.flags & flag::HELD_BACK != 0),
-            );
+            for (path, entry) in page {
+                if entry.flags & flag::HELD_BACK != 0 {
+                    f(self, path, entry)?;
+                }
+            }
+            self.ledger.commit()?;
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct MemIndex {
 struct Shared {
     now: State,
     durable: State,
+    largest_batch: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,8 +64,14 @@ impl MemIndex {
             shared: Arc::new(Mutex::new(Shared {
                 now: durable.clone(),
                 durable,
+                largest_batch: 0,
             })),
         }
+    }
+
+    /// Most entries that one commit changed.
+    pub fn largest_batch(&self) -> usize {
+        self.lock().largest_batch
     }
 
     /// Number of entries.
@@ -195,7 +202,9 @@ impl Index for MemIndex {
     }
 
     fn commit(&mut self, batch: Batch) -> IndexResult<()> {
-        let state = &mut self.lock().now;
+        let mut shared = self.lock();
+        shared.largest_batch = shared.largest_batch.max(batch.entries.len());
+        let state = &mut shared.now;
         let entries: BTreeMap<_, _> = batch.entries.into_iter().collect();
         let mut edits = BatchEdits::default();
         for (path, entry) in &entries {

@@ -187,3 +187,31 @@ fn a_directory_and_a_file_at_one_path_keep_both() {
         rig.tree(0)
     );
 }
+
+#[test]
+fn many_held_deletions_are_decided_page_by_page() {
+    let mut rig = Rig::new(2);
+    for i in 0..2_500 {
+        rig.write(0, &format!("f{i}"), format!("{i}").as_bytes(), 1);
+        if i % 500 == 0 {
+            rig.settle();
+        }
+    }
+    rig.settle();
+    for approve in [false, true] {
+        rig.remove_all(0);
+        rig.settle();
+        assert_eq!(rig.state(0), super::State::Held);
+        let before = rig.engines[0].index().largest_batch();
+        assert!(before <= 1_100, "{before}");
+        match approve {
+            true => rig.approve(0),
+            false => rig.reject(0),
+        }
+        rig.settle();
+        let left = if approve { 0 } else { 2_500 };
+        assert_eq!((rig.tree(0).len(), rig.tree(1).len()), (left, left));
+        assert!(rig.in_sync(0) && rig.in_sync(1));
+    }
+    assert!(rig.engines[0].index().largest_batch() <= 1_100);
+}
