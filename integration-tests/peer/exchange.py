@@ -30,6 +30,7 @@ class Exchange:
         self._complete = False
         self._asked_of_us = False
         self._sent = 0
+        self._listed: list[Any] | None = None
         self._their_reached, self._their_need = 0, -1
         self._told: list[int] = []
         self._request = 0
@@ -75,23 +76,27 @@ class Exchange:
         folder = self._folder
         if number == messages.HEAD:
             self._generation, self._their_last = body[0], body[1]
-            self._send(messages.ASK, [self._generation, 0, None])
+            self._send(messages.ASK, [self._generation, 0, None, 0, [], False])
         elif number == messages.ASK:
             self._asked_of_us = True
-            self._sent = body[1] if body[0] == folder.generation else 0
+            self._sent = min(body[1], folder.seq) if body[0] == folder.generation else 0
+            # We never forget a deletion: what we tell in order is all that there is to list.
+            self._listed = None if body[0] == folder.generation and body[5] else [[], False]
             self._announce()
         elif number == messages.RECORDS:
-            for item in body:
+            after, upto, groups = body[:3]
+            if after > self._reached:
+                raise ValueError("changes were left out")
+            for item in groups:
                 self._take(*messages.announced(item))
+            self._reached = max(self._reached, upto)
+            self._their_last = max(self._their_last, upto)
+            self._told = []
         elif number == messages.BURST_END:
-            self._reached = max(self._reached, body[0])
-            self._their_last = max(self._their_last, body[0])
-            knowledge = messages.field(body, 1)
-            if knowledge is not None:
-                self._complete = True
-                if self._session.level == READ_WRITE:
-                    folder.merge_knowledge(records.parse_vector(knowledge))
-                folder.save()
+            self._complete = body[0] <= self._reached
+            if self._complete and self._session.level == READ_WRITE:
+                folder.merge_knowledge(records.parse_vector(body[1]))
+            folder.save()
         elif number == messages.PROGRESS:
             self._their_reached, self._their_need = body[0], body[1]
         elif number == messages.WHO_HAS:
@@ -125,9 +130,13 @@ class Exchange:
                 messages.announce({place: facts[batch.said, place] for place in members}, batch.group(members))
                 for batch, members in together
             ]
-            self._send(messages.RECORDS, said)
-        self._sent = folder.seq
-        self._send(messages.BURST_END, [self._sent, records.flat(folder.knowledge)])
+            self._send(messages.RECORDS, [self._sent, some[-1].seq, said, [], []])
+            self._sent = some[-1].seq
+        if self._sent < folder.seq:
+            self._send(messages.RECORDS, [self._sent, folder.seq, [], [], []])
+            self._sent = folder.seq
+        self._send(messages.BURST_END, [self._sent, records.flat(folder.knowledge), self._listed])
+        self._listed = None
 
     def _tell(self) -> None:
         """Says how far we are, when it changed."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import cbor2
 
-HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE = range(7)
+HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE, ARRIVED, MISSING, ASIDE = range(10)
 REQUEST, CANCEL = 32, 33
 CHUNK, PAGE = 0, 1
 MAX_OBJECTS = 1024
@@ -38,19 +38,31 @@ def announce(first: dict[int, tuple[int, bool]], group: list[Any]) -> list[Any]:
     numbers = [number for number, _ in facts]
     steps = [b - a for a, b in zip(numbers, numbers[1:])]
     holds = sum(1 << i for i, (_, held) in enumerate(facts) if held)
-    return [numbers[0], [] if all(step == 1 for step in steps) else steps, holds, group]
+    return [numbers[0], [] if all(step == 1 for step in steps) else steps, holds, 0, group]
 
 
 def announced(item: list[Any]) -> tuple[list[tuple[int, bool]], list[Any]]:
     """The numbers of a group's members and whether they are held, in order of place; and the group."""
-    number, steps, holds, group = item
+    number, steps, holds, contested, group = item
     count = group[1].bit_count()
     numbers = [number]
     for step in steps or [1] * (count - 1):
         numbers.append(numbers[-1] + step)
-    if len(numbers) != count or holds >> count or min(numbers) < 0:
+    if len(numbers) != count or (holds | contested) >> count or min(numbers) < 0:
         raise ValueError("an announcement with other numbers than records")
     return [(n, bool(holds >> i & 1)) for i, n in enumerate(numbers)], group
+
+
+def dots(ranges: dict[int, list[tuple[int, int]]]) -> list[Any]:
+    """Sets of changes: by replica, the first and the last counter of each range, rising and not touching."""
+    out: list[Any] = []
+    for replica, own in sorted(ranges.items()):
+        flat, least = [], 0
+        for first, last in own:
+            flat += [first - least, last - first]
+            least = last + 2
+        out += [replica, flat]
+    return out
 
 
 def answer(objects: list[bytes | None]) -> bytes:

@@ -1,4 +1,4 @@
-"""The vectors of docs/protocol/records.md and of announcements."""
+"""The vectors of docs/protocol/records.md, and of what the exchange says of records."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def register() -> None:
     vector("record.head")(lambda: records.head_record(1, (REPLICA, 44), 1_800_000_000, {REPLICA: 44}))
     vector("record.group-of-all")(lambda: cbor2.dumps(group(0, 1, 2, 3, 4)))
     vector("record.group-of-two")(lambda: cbor2.dumps(group(0, 2)))
+    vector("exchange.arrived")(
+        lambda: messages.encode(messages.ARRIVED, messages.dots({9: [(1, 500), (502, 502), (510, 511)], 12: [(7, 7)]}))
+    )
     vector("record.announcement")(
         lambda: cbor2.dumps(messages.announce({0: (7, True), 2: (9, False)}, group(0, 2)))
     )

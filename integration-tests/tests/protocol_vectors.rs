@@ -13,7 +13,7 @@ use sync_core::{
     invitation::Invitation,
     keys::{DeviceSigner, FolderKeys, Role},
     manifest::{ContentRoot, manifest_of, manifest_with},
-    message::{Announce, Change},
+    message::{Announce, Change, EngineMessage, Message},
     net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
     record::{
@@ -310,6 +310,7 @@ fn records(keys: &FolderKeys) -> Vec<(&'static str, String)> {
         [(0, 7, true), (2, 9, false)].map(|(place, seq, holds): (usize, u64, bool)| Change {
             seq: Seq(seq),
             holds,
+            contested: false,
             record: raw[place].clone(),
         });
     let announcement = Announce::new(proof, changes.to_vec()).unwrap();
@@ -321,11 +322,23 @@ fn records(keys: &FolderKeys) -> Vec<(&'static str, String)> {
         ("record.head", hex(&head.encode())),
         ("record.group-of-all", cbor(proof.group(&raw))),
         ("record.group-of-two", cbor(proof.group([&raw[0], &raw[2]]))),
+        ("exchange.arrived", hex(&arrived())),
         (
             "record.announcement",
             hex(&minicbor::to_vec(&announcement).unwrap()),
         ),
     ]
+}
+
+/// What arrived: a few ranges of two replicas.
+fn arrived() -> Vec<u8> {
+    let ranges = [(9, 1..=500), (9, 502..=502), (9, 510..=511), (12, 7..=7)];
+    let dots = ranges.into_iter().flat_map(|(replica, counters)| {
+        let replica = ReplicaId(replica);
+        counters.map(move |counter| Dot { replica, counter })
+    });
+    let message: Message = EngineMessage::Arrived(dots.collect()).into();
+    message.encode().to_vec()
 }
 
 #[test]

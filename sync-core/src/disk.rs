@@ -9,7 +9,6 @@ use crate::{
     ids::ReplicaId,
     manifest::{ChunkRef, ContentRoot},
     path::RelPath,
-    trouble::Trouble,
 };
 
 /// What kind of thing the disk shows.
@@ -86,8 +85,8 @@ pub enum Found {
     Special,
     /// Something is there that can't be read now: unknown, not deleted.
     Unreadable {
-        /// Why.
-        reason: Trouble,
+        /// Why, for people.
+        reason: String,
     },
     /// It went on changing while it was read; look again later.
     Busy,
@@ -253,23 +252,23 @@ pub enum Outcome {
     /// It can't be done here, for as long as the reason stands: a name the file system can't hold,
     /// permission, and so on. Tried again later.
     Failed {
-        /// Why.
-        reason: Trouble,
+        /// For people.
+        reason: String,
     },
     /// The disk is full or failing: nothing more is tried until it is better.
     DiskFull {
-        /// Why.
-        reason: Trouble,
+        /// For people.
+        reason: String,
     },
 }
 
 /// Why a chunk couldn't be written into a temporary. It is never the fault of the peer that sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteTrouble {
-    /// The disk takes nothing more: nothing is fetched until it is better.
-    Full(Trouble),
-    /// This file can't be written now; it is tried again later.
-    Failed(Trouble),
+    /// The disk takes nothing more: nothing is fetched until it is better. For people.
+    Full(String),
+    /// This file can't be written now; it is tried again later. For people.
+    Failed(String),
 }
 
 /// Who we are, for the names of conflict copies that the applier makes of unexpected edits.

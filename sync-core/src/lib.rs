@@ -7,12 +7,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`secret`], [`keys`] | the folder's secret as people type it, and the keys made from it |
-//! | [`path`], [`version`], [`entry`], [`record`] | what is said about a path, and who signed it |
+//! | [`path`], [`version`], [`dots`], [`entry`], [`record`] | what is said about a path, and who signed it |
 //! | [`chunk`], [`manifest`] | content cut into chunks, and trees of their hashes |
 //! | [`index`] | what a folder knows, behind a trait |
 //! | [`observe`], [`conflict`] | what a stat says; who keeps a name |
 //! | [`disk`] | what the core and the disk say to each other |
-//! | [`trouble`] | what keeps an item or a folder from going on, and what helps |
 //! | [`fetch`] | which peer is asked for what |
 //! | [`message`] | what peers say to each other |
 //! | [`net_message`], [`rotation`], [`invitation`] | formats around peers and secrets, ahead of what will use them |
@@ -27,6 +26,7 @@ pub mod chunk;
 pub mod conflict;
 pub mod control;
 pub mod disk;
+pub mod dots;
 pub mod engine;
 pub mod entry;
 pub mod fetch;
@@ -46,5 +46,4 @@ pub mod record;
 pub mod rotation;
 pub mod secret;
 pub mod time;
-pub mod trouble;
 pub mod version;

@@ -94,6 +94,20 @@ impl Vector {
         }
     }
 
+    /// Takes in what `other` covers, but new replicas only while no more than `most` are named.
+    pub fn merge_within(&mut self, other: &Self, most: usize) {
+        for dot in other.iter() {
+            if self.0.len() < most || self.0.contains_key(&dot.replica) {
+                self.add(dot);
+            }
+        }
+    }
+
+    /// What is covered here and not by `other`: the replicas of which more is known, with the counters reached.
+    pub fn beyond(&self, other: &Self) -> Self {
+        self.iter().filter(|dot| !other.covers(*dot)).collect()
+    }
+
     /// All replicas and their counters, in order of replica.
     pub fn iter(&self) -> impl Iterator<Item = Dot> {
         self.0.iter().map(|(replica, counter)| Dot {
@@ -147,10 +161,11 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version that `dot` makes on top of `past`.
+    /// The version that `dot` makes on top of `past`. Of a past that names as many replicas as it may, the last ones
+    /// are left out: then two versions that knew of each other may look as if they didn't, and both are kept.
     pub fn new(dot: Dot, past: &Vector) -> Self {
-        let mut vector = past.clone();
-        vector.add(dot);
+        let mut vector: Vector = [dot].into_iter().collect();
+        vector.merge_within(past, MAX_REPLICAS);
         Self { dot, vector }
     }
 
@@ -226,6 +241,16 @@ mod tests {
         assert_eq!(a.compare(&b), Causality::Before);
         assert_eq!(b.compare(&a), Causality::After);
         assert_eq!(b.compare(&c), Causality::Concurrent);
+    }
+
+    #[test]
+    fn a_bounded_merge_raises_what_is_named_and_adds_while_there_is_room() {
+        let mut v: Vector = [dot(1, 1), dot(2, 1)].into_iter().collect();
+        let other: Vector = [dot(1, 5), dot(3, 1), dot(4, 1)].into_iter().collect();
+        assert_eq!(other.beyond(&v), other);
+        v.merge_within(&other, 3);
+        assert_eq!(v, [dot(1, 5), dot(2, 1), dot(3, 1)].into_iter().collect());
+        assert_eq!(other.beyond(&v), [dot(4, 1)].into_iter().collect());
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sync_core::{
     engine::{Input, Output},
     fetch::TempJob,
-    message::{EngineMessage, Message},
+    message::{EngineMessage, Message, Records},
 };
 
 pub(super) fn word(input: &Input) -> &'static str {
@@ -83,11 +83,14 @@ pub(super) fn show_output(output: &Output) -> String {
 pub(super) fn show_message(message: &Message) -> String {
     match message {
         Message::Engine(EngineMessage::Records(records)) => {
-            let each = records.iter().flat_map(|announce| {
+            let each = records.changes.iter().flat_map(|announce| {
                 let (_, facts) = announce.clone().into_parts();
-                facts.map(|(seq, holds)| format!("{}{}", seq.0, if holds { "+" } else { "" }))
+                facts.map(|f| format!("{}{}", f.seq.0, if f.holds { "+" } else { "" }))
             });
-            format!("Records {:?}", each.collect::<Vec<_>>())
+            let stubs = records.stubs.iter().map(|stub| format!("{}?", stub.seq.0));
+            let each = each.chain(stubs).collect::<Vec<_>>();
+            let Records { after, upto, .. } = records;
+            format!("Records {}..{} {each:?}", after.0, upto.0)
         }
         other => format!("{other:?}"),
     }

@@ -14,7 +14,6 @@ fn folder() -> Folder {
         level: Level::ReadWrite,
         state: FolderState::InSync,
         reason: None,
-        reason_kind: None,
         hint: None,
         connected: 1,
         local: Counts {

@@ -7,7 +7,6 @@ use crate::{
     index::{Index, IndexEntry, IndexResult, flag},
     path::RelPath,
     record::Record,
-    trouble::Trouble,
     version::Causality,
 };
 
@@ -29,7 +28,8 @@ impl<I: Index> Engine<I> {
             Outcome::Done { stat, copies } => self.done(path, active, stat, copies),
             Outcome::Stale => {
                 if self.planner.contradicted(&path) {
-                    self.stick(&path, Trouble::Contradicted);
+                    let reason = "what stands there isn't what was expected, time and again; it is looked at anew";
+                    self.stick(&path, reason.into());
                 }
                 // A missing directory above shows as a stale path too.
                 if let Some(parent) = path.parent() {
@@ -104,14 +104,11 @@ impl<I: Index> Engine<I> {
         entry.content = record.entry.content.filter(|_| stat.is_some());
         entry.held = Some(record.raw().clone());
         entry.flags &= !(flag::LOCAL_EDIT | flag::RACY | flag::HELD_BACK);
-        let newer_wanted = entry
-            .want
-            .as_ref()
-            .is_some_and(|w| w.record.dot() != Some(record.version.dot));
-        if newer_wanted {
-            self.ledger.restore(record.raw());
-        } else {
+        let wanted = entry.want.as_ref().and_then(|w| w.record.dot());
+        if wanted == Some(record.version.dot) {
             entry.want = None;
+        } else {
+            self.ledger.restore(record.raw());
         }
         if let Some(from) = from {
             self.moved_away(&from)?;
@@ -132,7 +129,7 @@ impl<I: Index> Engine<I> {
         match copied {
             Some(copy) => {
                 self.scans.look_at(copy);
-                self.settle(path, entry, &record, former, newer_wanted)
+                self.settle(path, entry, &record, former)
             }
             None => {
                 self.ledger.put(path, entry, true);
@@ -149,9 +146,8 @@ impl<I: Index> Engine<I> {
         entry: IndexEntry,
         winner: &Record,
         loser: Option<Record>,
-        newer_wanted: bool,
     ) -> IndexResult<()> {
-        if newer_wanted || !self.ledger.can_sign() {
+        if entry.want.is_some() || !self.ledger.can_sign() {
             self.ledger.put(path, entry, true);
             return Ok(());
         }

@@ -6,10 +6,10 @@ use super::{Engine, Output};
 use crate::{
     disk::{Source, WriteTrouble},
     fetch::FetchOutput,
+    ids::SessionId,
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
     message::{EngineMessage, ObjectMessage},
-    trouble::Trouble,
 };
 
 /// Rounds of asking everybody, five seconds apart, after which a content nobody holds is left alone for longer.
@@ -55,7 +55,7 @@ impl<I: Index> Engine<I> {
                     self.arrived(content, &Source::Temp(content))?;
                 }
                 FetchOutput::Failed { content, error, .. } => {
-                    self.unfetchable(content, Trouble::Content(error.to_string()))?
+                    self.unfetchable(content, error.to_string())?
                 }
                 FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents)?,
                 FetchOutput::Announce(session, have) => {
@@ -72,7 +72,7 @@ impl<I: Index> Engine<I> {
 
     fn ask_who_has(
         &mut self,
-        to: Option<crate::ids::SessionId>,
+        to: Option<SessionId>,
         contents: Vec<ContentRoot>,
     ) -> IndexResult<()> {
         let mut contents = contents;
@@ -85,13 +85,14 @@ impl<I: Index> Engine<I> {
             }
             contents.retain(|c| !given_up.contains(c));
             for content in given_up {
-                self.unfetchable(content, Trouble::NobodyHolds)?;
+                let reason = "no member who is connected holds it; it comes when one does";
+                self.unfetchable(content, reason.into())?;
                 self.fetcher.forget(content);
             }
         }
         let sessions: Vec<_> = match to {
             Some(session) => vec![session],
-            None => self.peers.sessions(),
+            None => self.peers.streams(),
         };
         for session in sessions {
             for part in contents.chunks(crate::message::MAX_CONTENTS) {
@@ -154,11 +155,25 @@ impl<I: Index> Engine<I> {
         self.planner.walk_again();
     }
 
-    fn unfetchable(&mut self, content: ContentRoot, reason: Trouble) -> IndexResult<()> {
+    fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
         for (path, _) in self.planner.end_wait(content) {
             self.stick(&path, reason.clone());
         }
         Ok(())
+    }
+
+    /// A peer said that it holds what it was known to lack: what waits may be asked of it.
+    pub(super) fn holders_said(&mut self, session: SessionId) {
+        for path in self.planner.waiting_paths() {
+            let Some(record) = self.planner.active(&path).map(|active| &active.record) else {
+                continue;
+            };
+            let holders = self.peers.holders(&[], record.version.dot);
+            if let Some(content) = record.entry.content.filter(|_| holders.contains(&session)) {
+                self.fetcher.add_holder(content, session);
+            }
+        }
+        self.notes.hurry(self.now.mono + Duration::from_secs(1));
     }
 
     /// A session came: what it was recorded to hold can be asked of it.
@@ -175,7 +190,7 @@ impl<I: Index> Engine<I> {
             let Some(content) = record.entry.content else {
                 continue;
             };
-            for session in self.peers.with_tags(&want.holders) {
+            for session in self.peers.holders(&want.holders, record.version.dot) {
                 self.fetcher.add_holder(content, session);
             }
         }

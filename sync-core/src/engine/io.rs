@@ -11,7 +11,6 @@ use crate::{
     message::{EngineMessage, Message},
     path::RelPath,
     secret::Level,
-    trouble::Trouble,
 };
 
 /// What an engine starts from. The numbers come from the folder's identity file, where they were
@@ -41,7 +40,7 @@ pub struct Config {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
-    /// A session with a member of the folder stands.
+    /// A session with a member of the folder stands. While there is another one with that member, it stands by.
     PeerUp {
         /// Its name here.
         session: SessionId,
@@ -52,6 +51,12 @@ pub enum Input {
     },
     /// A session is gone.
     PeerDown {
+        /// Which.
+        session: SessionId,
+    },
+    /// The index of this session's peer, and contents, go over it from now on; other sessions with the peer stand
+    /// by. A peer's first session needs no such word.
+    Prefer {
         /// Which.
         session: SessionId,
     },
@@ -251,7 +256,7 @@ pub enum Event {
         /// Where.
         path: RelPath,
         /// Why.
-        reason: Trouble,
+        reason: String,
     },
     /// The folder's state has changed (see the status).
     State(super::status::State),

@@ -12,7 +12,7 @@
 //! | `ledger` | records, knowledge, counters, the numbering of changes, what is durable |
 //! | `scans` | what is looked at on disk, and what is to be |
 //! | `planner` | wanted records being worked on, and what may stand unrecorded (`placed`) |
-//! | `exchange` | sessions: how far both sides have come |
+//! | `peers` | who is here, what each told us and was told |
 //! | `notes` | what is stuck, and why nothing is done |
 //! | [`crate::fetch`] | who is asked for which content |
 //!
@@ -27,6 +27,8 @@
 //! | `expect` | what an action finds on disk, and what becomes of it |
 //! | `structure` | what the shape of the tree demands |
 //! | `applied` | what an action's outcome means |
+//! | `exchange`, `telling`, `hearing` | how sessions begin, which of our changes a peer is told, how its changes come in |
+//! | `forgetting` | which deletions needn't be remembered any more |
 //! | `report` | the folder's state, for people |
 //! | `fetching` | what the fetch scheduler asks of the index, and what it brings |
 //! | `in_use` | which contents must not be swept |
@@ -40,12 +42,15 @@ mod applied;
 mod exchange;
 mod expect;
 mod fetching;
+mod forgetting;
 mod gone;
+mod hearing;
 mod in_use;
 mod io;
 mod ledger;
 mod local;
 mod notes;
+mod peers;
 mod placed;
 mod planner;
 mod remote;
@@ -53,6 +58,7 @@ mod report;
 mod scans;
 pub mod status;
 mod structure;
+mod telling;
 mod work;
 
 #[cfg(test)]
@@ -72,14 +78,14 @@ use crate::{
     path::RelPath,
     record::Record,
     time::Now,
-    trouble::Trouble,
     version::Vector,
 };
 
-use exchange::Peers;
+use forgetting::Forgetting;
 use gone::Guard;
 use ledger::{Ledger, WantSpec};
 use notes::Notes;
+use peers::Peers;
 use placed::Placed;
 use planner::Planner;
 use scans::Scans;
@@ -96,23 +102,29 @@ pub struct Engine<I> {
     fetcher: Fetcher,
     guard: Guard,
     notes: Notes,
+    forgetting: Forgetting,
 }
 
 impl<I: Index> Engine<I> {
     /// An engine at the start of a run.
     pub fn new(cfg: Config, index: I, now: Now) -> IndexResult<Self> {
         let placed = Placed::read(&index)?;
+        let ledger = Ledger::new(&cfg, index)?;
         let mut engine = Self {
             now,
             out: VecDeque::new(),
             scans: Scans::new(cfg.rescan_s, cfg.seed),
             planner: Planner::new(placed),
-            peers: Peers::default(),
+            peers: Peers::new(cfg.seed, ledger.durable()),
             fetcher: Fetcher::new(cfg.seed),
             guard: Guard::default(),
             notes: Notes::new(cfg.paused),
-            ledger: Ledger::new(&cfg, index)?,
+            forgetting: Forgetting::new(now.mono),
+            ledger,
         };
+        for (record, learned) in engine.ledger.open_later()? {
+            engine.understand(record, learned)?;
+        }
         engine.finish()?;
         Ok(engine)
     }
@@ -143,6 +155,7 @@ impl<I: Index> Engine<I> {
             self.peers.next_timeout(now),
             round,
             self.fetcher.next_timeout(),
+            Some(self.forgetting.next_timeout()).filter(|_| self.notes.active()),
         ];
         all.into_iter()
             .flatten()
@@ -168,6 +181,7 @@ impl<I: Index> Engine<I> {
                 level,
             } => self.peer_up(session, peer, level),
             Input::PeerDown { session } => self.peer_down(session),
+            Input::Prefer { session } => self.prefer(session),
             Input::Message { session, message } => self.message(session, message),
             Input::Object {
                 session,
@@ -244,6 +258,8 @@ impl<I: Index> Engine<I> {
     /// What every input ends with: make the changes, then see what can be done now.
     fn finish(&mut self) -> IndexResult<()> {
         self.timers();
+        self.match_lists()?;
+        self.forget_old()?;
         self.ledger.commit()?;
         self.plan_work()?;
         self.drive_fetch()?;
@@ -277,7 +293,11 @@ impl<I: Index> Engine<I> {
     }
 
     fn flushed(&mut self, flush: u64, error: Option<String>) {
-        let ours = self.ledger.flushed(flush, error.is_none());
+        let (ours, own) = self.ledger.flushed(flush, error.is_none());
+        if ours && error.is_none() {
+            self.peers
+                .release(self.ledger.durable(), own, self.now.mono);
+        }
         if let Some(reason) = error.filter(|_| ours) {
             self.fail(IndexError::Unavailable(reason));
         }
@@ -293,11 +313,11 @@ impl<I: Index> Engine<I> {
     }
 
     /// Something that is wanted can't be had now: it is told, and tried again later.
-    fn stick(&mut self, path: &RelPath, reason: Trouble) {
+    fn stick(&mut self, path: &RelPath, reason: String) {
         self.stick_as(path, reason, true);
     }
 
-    fn stick_as(&mut self, path: &RelPath, reason: Trouble, wanted: bool) {
+    fn stick_as(&mut self, path: &RelPath, reason: String, wanted: bool) {
         let news = self.notes.stick(path, reason, wanted, self.now.mono);
         self.out.extend(news);
     }

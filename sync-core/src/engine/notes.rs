@@ -6,16 +6,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Event, ItemError, Output, State};
-use crate::{path::RelPath, trouble::Trouble};
+use crate::path::RelPath;
 
 /// Longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(600);
+/// Why some of what others changed doesn't come.
+const BEYOND_US: &str = "needs a newer syncd: other devices of the folder run one, and changed more than can be kept \
+                         until this device has it";
 /// How long nothing is tried after the disk was full.
 const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 struct Stuck {
-    reason: Trouble,
+    reason: String,
     /// It is something that is wanted here, not something that can't be read.
     wanted: bool,
     tries: u32,
@@ -29,9 +32,11 @@ pub(super) struct Notes {
     stuck: BTreeMap<RelPath, Stuck>,
     skipped: Vec<(Vec<u8>, String)>,
     paused: bool,
-    lost: Option<Trouble>,
-    failed: Option<Trouble>,
-    disk_full: Option<(Trouble, Duration)>,
+    lost: Option<String>,
+    failed: Option<String>,
+    disk_full: Option<(String, Duration)>,
+    /// More records of later versions came than can be kept.
+    beyond_us: bool,
     told: Option<State>,
 }
 
@@ -48,7 +53,7 @@ impl Notes {
     pub(super) fn stick(
         &mut self,
         path: &RelPath,
-        reason: Trouble,
+        reason: String,
         wanted: bool,
         now: Duration,
     ) -> Option<Output> {
@@ -101,7 +106,7 @@ impl Notes {
     }
 
     pub(super) fn set_lost(&mut self, reason: String) {
-        self.lost = Some(Trouble::Root(reason));
+        self.lost = Some(reason);
     }
 
     /// The root is there; whether it was lost.
@@ -109,11 +114,16 @@ impl Notes {
         self.lost.take().is_some()
     }
 
-    pub(super) fn set_failed(&mut self, reason: String) {
-        self.failed = Some(Trouble::Index(reason));
+    /// A record of a later version can't be kept, and what its sender knows can't be taken over.
+    pub(super) fn set_beyond_us(&mut self) {
+        self.beyond_us = true;
     }
 
-    pub(super) fn set_disk_full(&mut self, reason: Trouble, now: Duration) {
+    pub(super) fn set_failed(&mut self, reason: String) {
+        self.failed = Some(reason);
+    }
+
+    pub(super) fn set_disk_full(&mut self, reason: String, now: Duration) {
         self.disk_full = Some((reason, now + FULL_PAUSE));
     }
 
@@ -146,9 +156,10 @@ impl Notes {
     }
 
     /// Why the folder stands still, if it does.
-    pub(super) fn stopped(&self) -> Option<&Trouble> {
+    pub(super) fn stopped(&self) -> Option<&str> {
         let full = self.disk_full.as_ref().map(|(reason, _)| reason);
-        self.failed.as_ref().or(self.lost.as_ref()).or(full)
+        let reason = self.failed.as_ref().or(self.lost.as_ref()).or(full);
+        reason.map(String::as_str)
     }
 
     /// Whether `path` must wait before it is tried again.
@@ -168,8 +179,8 @@ impl Notes {
         self.stuck.get(path).map(|s| s.next)
     }
 
-    pub(super) fn reason(&self, path: &RelPath) -> Option<&Trouble> {
-        self.stuck.get(path).map(|s| &s.reason)
+    pub(super) fn reason(&self, path: &RelPath) -> Option<&str> {
+        self.stuck.get(path).map(|s| s.reason.as_str())
     }
 
     /// How many wanted items are stuck.
@@ -179,7 +190,7 @@ impl Notes {
 
     /// How many items have an error.
     pub(super) fn len(&self) -> u64 {
-        self.stuck.len() as u64 + self.skipped.len() as u64
+        self.stuck.len() as u64 + self.skipped.len() as u64 + u64::from(self.beyond_us)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Duration> {
@@ -198,10 +209,15 @@ impl Notes {
         });
         let skipped = self.skipped.iter().map(|(path, reason)| ItemError {
             path: path.clone(),
-            reason: Trouble::Unsyncable(reason.clone()),
+            reason: reason.clone(),
             next_try_s: None,
         });
-        stuck.chain(skipped).collect()
+        let beyond_us = self.beyond_us.then(|| ItemError {
+            path: Vec::new(),
+            reason: BEYOND_US.to_owned(),
+            next_try_s: None,
+        });
+        stuck.chain(skipped).chain(beyond_us).collect()
     }
 }
 
@@ -246,8 +262,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_tried_again_after_a_pause() {
         let mut notes = Notes::new(false);
-        notes.set_disk_full(Trouble::DiskFull, Duration::ZERO);
-        assert_eq!(notes.stopped(), Some(&Trouble::DiskFull));
+        notes.set_disk_full("full".into(), Duration::ZERO);
+        assert_eq!(notes.stopped(), Some("full"));
         assert!(notes.active() && notes.is_disk_full());
         assert!(!notes.disk_may_have_room(Duration::from_secs(9)));
         assert!(notes.disk_may_have_room(Duration::from_secs(10)));

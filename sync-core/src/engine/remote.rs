@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::{Engine, Output, work::want_for};
 use crate::{
     disk::DiskKind,
+    dots::Dots,
     entry::{Entry, Kind, MODE_MASK},
     ids::SessionId,
-    index::{Index, IndexEntry, IndexResult, flag},
-    message::{Announce, EngineMessage, Have, MAX_MESSAGE},
+    index::{Index, IndexEntry, IndexResult, PeerTag, flag},
+    message::{Announce, EngineMessage, Facts, Have, MAX_MESSAGE},
     reconcile::{Verdict, reconcile},
-    record::{Record, RecordError},
-    version::Causality,
+    record::{RawRecord, Record, RecordError},
+    version::{Causality, Dot, Vector},
 };
 
 /// Bytes that say which chunks are here, in one answer.
@@ -23,18 +24,27 @@ impl<I: Index> Engine<I> {
         session: SessionId,
         message: EngineMessage,
     ) -> IndexResult<()> {
-        if !self.peers.has(session) {
+        if self.peers.of(session).is_none() {
             return Ok(());
         }
         match message {
             EngineMessage::Head(head) => self.head(session, head),
             EngineMessage::Ask(ask) => self.ask(session, ask),
-            EngineMessage::Records(announces) => self.records(session, announces),
+            EngineMessage::Records(records) => self.records(session, records),
             EngineMessage::BurstEnd(end) => self.burst_end(session, end),
+            EngineMessage::Arrived(dots) => {
+                self.arrived_at(session, &dots);
+                Ok(())
+            }
             EngineMessage::Progress(progress) => {
                 self.progress(session, progress);
                 Ok(())
             }
+            EngineMessage::Missing(missing) => {
+                self.misses(session, missing);
+                Ok(())
+            }
+            EngineMessage::Aside(aside) => self.aside(session, aside),
             EngineMessage::WhoHas(contents) => self.who_has(session, contents),
             EngineMessage::Have(have) => {
                 for have in &have {
@@ -45,87 +55,160 @@ impl<I: Index> Engine<I> {
         }
     }
 
-    fn records(&mut self, session: SessionId, announces: Vec<Announce>) -> IndexResult<()> {
-        for announce in announces {
-            let (group, facts) = announce.into_parts();
-            let records = match self.ledger.verify(group) {
-                Ok(records) => records,
-                Err(error) => return self.lied(session, error),
-            };
-            for (raw, (seq, holds)) in records.into_iter().zip(facts) {
-                if !self.peers.announced(session, seq.0, self.now.mono) {
-                    return Ok(());
+    /// Takes in what a peer announces: which changes have arrived, and the numbers of all. `aside`: we asked for
+    /// these. `false` if the peer lied.
+    pub(super) fn announced(
+        &mut self,
+        session: SessionId,
+        announce: Announce,
+        aside: bool,
+        arrived: &mut Dots,
+        numbers: &mut Vec<u64>,
+    ) -> IndexResult<bool> {
+        let (group, facts) = announce.into_parts();
+        let records = match self.ledger.verify(group) {
+            Ok(records) => records,
+            Err(error) => return Ok(self.lied(session, error)),
+        };
+        let ours = self.ledger.era();
+        for (raw, facts) in records.into_iter().zip(facts) {
+            numbers.push(facts.seq.0);
+            let tag = raw.short_hash();
+            match self.ledger.read(raw.clone()) {
+                // A record of an older era is nobody's word any more.
+                Ok(record) if record.era < ours => {}
+                Ok(record) if record.era == ours => {
+                    arrived.insert(record.version.dot);
+                    self.take(session, record, facts, aside)?;
                 }
-                self.planner.burst_begins(self.now.mono);
-                match self.ledger.read(raw) {
-                    Ok(record) => self.take(session, record, holds)?,
-                    Err(RecordError::Format(_)) => self.peers.refuse(session),
-                    Err(error) => return self.lied(session, error),
-                }
+                // It comes again when we know the new secret.
+                Ok(_) => self.refuse(session),
+                Err(RecordError::Format(_)) => match self.unknown(session, &raw)? {
+                    Some(dot) => arrived.insert(dot),
+                    None => self.refuse(session),
+                },
+                Err(error) => return Ok(self.lied(session, error)),
+            }
+            let peer = self.peers.of_mut(session);
+            if let Some(list) = peer.and_then(|peer| peer.theirs.list_mut()) {
+                list.full(tag);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// A peer sent what no member makes.
-    fn lied(&mut self, session: SessionId, error: RecordError) -> IndexResult<()> {
-        self.peers.refuse(session);
+    /// A member of a later version made a record. Its dot, if it is kept; `None` if there is no room for it.
+    fn unknown(&mut self, session: SessionId, raw: &RawRecord) -> IndexResult<Option<Dot>> {
+        let mark = self.peers.of(session).map_or(0, |p| p.theirs.mark());
+        let Ok(head) = raw.envelope() else {
+            return Ok(None);
+        };
+        if head.era > self.ledger.era() || !self.ledger.keep_later(raw.clone(), mark)? {
+            self.notes.set_beyond_us();
+            return Ok(None);
+        }
+        self.planner.walk_again();
+        Ok(Some(head.dot))
+    }
+
+    /// A record that a former run couldn't read is read now.
+    pub(super) fn understand(&mut self, record: Record, learned: u64) -> IndexResult<()> {
+        let old = self.ledger.entry(record.path())?;
+        let current = self.announced_of(old.as_ref())?;
+        // What we know covers it, as something that we have.
+        match reconcile(current.as_ref(), &record, &Vector::new()) {
+            Verdict::Take => self.accept(old, current.as_ref(), record, Vec::new(), learned),
+            _ => Ok(()),
+        }
+    }
+
+    fn announced_of(&self, entry: Option<&IndexEntry>) -> IndexResult<Option<Record>> {
+        let raw = entry.and_then(IndexEntry::announced);
+        raw.map(|raw| self.ledger.open(raw)).transpose()
+    }
+
+    fn refuse(&mut self, session: SessionId) {
+        if let Some(peer) = self.peers.of_mut(session) {
+            peer.theirs.refuse();
+        }
+    }
+
+    /// A peer sent what no member makes. `false`.
+    fn lied(&mut self, session: SessionId, error: RecordError) -> bool {
+        self.refuse(session);
         self.out.push_back(Output::Ban {
             session,
             reason: error.to_string(),
         });
-        Ok(())
+        false
     }
 
     /// Deals with one verified record.
-    fn take(&mut self, session: SessionId, record: Record, holds: bool) -> IndexResult<()> {
-        let Some(peer) = self.peers.get(session) else {
+    fn take(
+        &mut self,
+        session: SessionId,
+        record: Record,
+        Facts {
+            holds, contested, ..
+        }: Facts,
+        aside: bool,
+    ) -> IndexResult<()> {
+        let Some(peer) = self.peers.of(session) else {
             return Ok(());
         };
-        let (tag, mark, known_to) = (peer.tag(), peer.mark(), peer.reached_of_ours());
+        let (tag, mark, known_to) = (peer.tag(), peer.theirs.mark(), peer.ours.reached());
         self.ledger.check_past(&record)?;
         self.ledger.note_newest(record.clone());
         let path = record.path().clone();
         let old = self.ledger.entry(&path)?;
-        let current = old
-            .as_ref()
-            .and_then(IndexEntry::announced)
-            .map(|raw| self.ledger.open(raw))
-            .transpose()?;
+        let current = self.announced_of(old.as_ref())?;
         match reconcile(current.as_ref(), &record, self.ledger.knowledge()) {
             Verdict::Ignore => {
                 let Some(mut entry) = old else { return Ok(()) };
                 let newer =
                     current.is_some_and(|c| c.version.compare(&record.version) == Causality::After);
+                if newer && aside {
+                    // We asked only because we couldn't tell what it was.
+                    return Ok(());
+                }
                 // It knew ours, and yet shows what ours builds on or beats: what had beaten ours there is
                 // gone by now.
                 let knew = entry.learned == mark || entry.seq <= known_to;
                 // It may have passed ours over for such a state.
                 let missed = !newer && !self.ledger.knowledge().covers(record.version.dot);
-                if (knew || missed) && self.peers.may_retell(session) {
+                let met = (contested || !newer) && entry.flags & flag::CONTESTED == 0;
+                if (knew || missed || met) && self.may_retell(session) {
                     entry.learned = 0;
+                    entry.flags |= flag::CONTESTED;
                     self.ledger.put(path, entry, true);
                 }
                 Ok(())
             }
             Verdict::Known => {
                 let Some(mut entry) = old else { return Ok(()) };
-                let Some(want) = entry
+                let met = contested && entry.flags & flag::CONTESTED == 0;
+                if met {
+                    entry.flags |= flag::CONTESTED;
+                }
+                let news = entry
                     .want
                     .as_mut()
-                    .filter(|w| holds && !w.holders.contains(&tag))
-                else {
-                    return Ok(());
-                };
-                want.holders.push(tag);
-                if let Some(content) = record.entry.content {
-                    self.fetcher.add_holder(content, session);
+                    .filter(|w| holds && !w.holders.contains(&tag));
+                let is_news = news.is_some();
+                if let Some(want) = news {
+                    want.holders.push(tag);
+                    if let Some(content) = record.entry.content {
+                        self.fetcher.add_holder(content, session);
+                    }
                 }
-                self.ledger.put(path, entry, false);
+                if met || is_news {
+                    self.ledger.put(path, entry, met);
+                }
                 Ok(())
             }
             Verdict::Deleted => {
-                if self.ledger.can_sign() && record.entry.kind != Kind::Tombstone {
+                let ours = !self.ledger.is_beyond_us(&path) && self.ledger.can_sign();
+                if ours && record.entry.kind != Kind::Tombstone {
                     let us = self.ledger.replica();
                     let prev = record.entry.content;
                     let tombstone = Entry::tombstone(path, self.now.unix_ns, prev, us);
@@ -134,36 +217,61 @@ impl<I: Index> Engine<I> {
                 Ok(())
             }
             Verdict::Take => {
-                let mut entry = old.unwrap_or_default();
-                // Who told us may have taken ours meanwhile, and then hears of its own again.
-                let rival = current
-                    .as_ref()
-                    .is_some_and(|c| c.version.compare(&record.version) == Causality::Concurrent);
-                entry.learned = if rival { 0 } else { mark };
-                if record.entry.kind.is_live() {
-                    // Somebody else wants it to be there: the held deletion is past.
-                    entry.flags &= !flag::HELD_BACK;
+                let mut old = old;
+                if contested {
+                    old.get_or_insert_default().flags |= flag::CONTESTED;
                 }
-                let doubt = self.planner.is_in_doubt(&path);
-                let superseded = self.ledger.open_want(Some(&entry))?;
-                self.superseded(&path, superseded.as_ref())?;
-                self.drop_work(&path);
-                self.planner.forgive(&path);
-                self.notes.mended(&path);
-                if stands_already(&entry, &record) && !doubt {
-                    self.no_doubt(&path)?;
-                    entry.held = Some(record.raw().clone());
-                    entry.want = None;
-                    entry.flags &= !(flag::LOCAL_EDIT | flag::HELD_BACK);
-                } else {
-                    let holders = if holds { vec![tag] } else { Vec::new() };
-                    entry.want = Some(want_for(&record, holders));
-                }
-                self.ledger.put(path, entry, true);
-                self.planner.walk_again();
-                Ok(())
+                let holders = if holds { vec![tag] } else { Vec::new() };
+                self.accept(old, current.as_ref(), record, holders, mark)
             }
         }
+    }
+
+    /// A record takes the place of what is told of its path now. `learned`: the mark of who told us.
+    fn accept(
+        &mut self,
+        old: Option<IndexEntry>,
+        current: Option<&Record>,
+        record: Record,
+        holders: Vec<PeerTag>,
+        learned: u64,
+    ) -> IndexResult<()> {
+        let path = record.path().clone();
+        let mut entry = old.unwrap_or_default();
+        // Who told us may have taken ours meanwhile, and then hears of its own again.
+        let rival =
+            current.is_some_and(|c| c.version.compare(&record.version) == Causality::Concurrent);
+        entry.learned = if rival { 0 } else { learned };
+        if rival {
+            entry.flags |= flag::CONTESTED;
+        }
+        if record.entry.kind.is_live() {
+            // Somebody else wants it to be there: the held deletion is past.
+            entry.flags &= !flag::HELD_BACK;
+        }
+        let doubt = self.planner.is_in_doubt(&path);
+        let superseded = self.ledger.open_want(Some(&entry))?;
+        self.superseded(&path, superseded.as_ref())?;
+        self.drop_work(&path);
+        self.planner.forgive(&path);
+        self.notes.mended(&path);
+        if stands_already(&entry, &record) && !doubt {
+            self.no_doubt(&path)?;
+            entry.held = Some(record.raw().clone());
+            entry.want = None;
+            entry.flags &= !(flag::LOCAL_EDIT | flag::HELD_BACK);
+        } else {
+            entry.want = Some(want_for(&record, holders));
+        }
+        self.ledger.put(path, entry, true);
+        self.planner.walk_again();
+        Ok(())
+    }
+
+    /// Whether a peer may be told once more of something that it should know.
+    fn may_retell(&mut self, session: SessionId) -> bool {
+        let peer = self.peers.of_mut(session);
+        peer.is_some_and(|peer| peer.ours.may_retell())
     }
 
     fn who_has(

@@ -28,7 +28,7 @@ impl<I: Index> Engine<I> {
         let nothing = needs == 0;
         let settled = nothing && self.ledger.all_durable();
         let peers = self.peers.report(settled, self.ledger.durable());
-        let reason = self.notes.stopped().cloned();
+        let reason = self.notes.stopped().map(str::to_owned);
         let busy = self.planner.is_busy() || self.scans.is_busy();
         let exchanging = self.peers.is_exchanging();
         let state = if reason.is_some() {
@@ -57,6 +57,7 @@ impl<I: Index> Engine<I> {
             errors: self.notes.len(),
             local_edits: totals.local_edits,
             held: totals.held_back,
+            later: self.ledger.later(),
         })
     }
 
@@ -98,7 +99,8 @@ impl<I: Index> Engine<I> {
             }
         }
         if let Some(want) = &entry.want {
-            let here = self.peers.named(&want.holders);
+            let dot = want.record.dot();
+            let here = dot.map_or_else(Vec::new, |dot| self.peers.named(&want.holders, dot));
             say(
                 "held by",
                 if here.is_empty() {
@@ -109,7 +111,7 @@ impl<I: Index> Engine<I> {
             );
         }
         if let Some(reason) = self.notes.reason(path) {
-            say("waits", reason.in_full());
+            say("waits", reason.to_owned());
         }
         if entry.flags & flag::HELD_BACK != 0 {
             say(

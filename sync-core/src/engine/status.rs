@@ -5,7 +5,6 @@ use crate::{
     index::Totals,
     path::RelPath,
     secret::Level,
-    trouble::Trouble,
 };
 
 /// State of a folder: the first of these that applies.
@@ -47,8 +46,8 @@ impl State {
 pub struct FolderStatus {
     /// Its state.
     pub state: State,
-    /// Why it is stopped.
-    pub reason: Option<Trouble>,
+    /// Why it is stopped, and what to do.
+    pub reason: Option<String>,
     /// Counts of what is here, what exists, and what is needed.
     pub totals: Totals,
     /// Sessions that stand.
@@ -61,6 +60,8 @@ pub struct FolderStatus {
     pub local_edits: u64,
     /// Files whose deletion is held back.
     pub held: u64,
+    /// Changes made by a later version, which are kept and passed on but can't be read.
+    pub later: u64,
 }
 
 /// A session at one moment.
@@ -85,8 +86,8 @@ pub struct PeerStatus {
 pub struct ItemError {
     /// Where, in the author's bytes.
     pub path: Vec<u8>,
-    /// Why.
-    pub reason: Trouble,
+    /// Why, and what to do.
+    pub reason: String,
     /// Seconds until it is tried again, if it will be.
     pub next_try_s: Option<u64>,
 }

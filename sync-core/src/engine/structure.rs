@@ -8,7 +8,7 @@ use super::{
 use crate::{
     disk::DiskKind,
     entry::{Kind, MODE_MASK},
-    index::{Index, IndexEntry, IndexResult, Need},
+    index::{Index, IndexEntry, IndexResult, Need, flag},
     path::RelPath,
     version::Vector,
 };
@@ -58,7 +58,9 @@ impl<I: Index> Engine<I> {
         }
         let (past, mode) = self.past_of_dir(entry.as_ref())?;
         self.drop_work(path);
-        let into = entry.unwrap_or_default();
+        let mut into = entry.unwrap_or_default();
+        // A file that stood here knows nothing of the directory.
+        into.flags |= flag::CONTESTED;
         if let Some(stat) = into.stat.filter(|s| s.kind == DiskKind::Dir) {
             self.author(
                 live_dir(path.clone(), stat.mode & MODE_MASK, self.ledger.replica()),

@@ -89,6 +89,11 @@ impl<I: Index> Engine<I> {
             self.planner.walk_again();
             return Ok(());
         }
+        if self.ledger.is_beyond_us(&path) {
+            let reason = "a newer syncd changed it: this device needs a newer syncd, too";
+            self.stick(&path, reason.into());
+            return Ok(());
+        }
         let Some(record) = self.ledger.open_want(Some(&entry))? else {
             return Ok(());
         };
@@ -217,7 +222,7 @@ impl<I: Index> Engine<I> {
             .as_ref()
             .map(|w| w.holders.clone())
             .unwrap_or_default();
-        let holders = self.peers.with_tags(&tags);
+        let holders = self.peers.holders(&tags, record.version.dot);
         self.fetcher
             .want(content, record.entry.size, &holders, self.now.mono);
         self.planner.wait_for(content, path, record);

@@ -129,6 +129,9 @@ pub mod flag {
     pub const HELD_BACK: u8 = 4;
     /// It has the name of a conflict copy.
     pub const COPY: u8 = 8;
+    /// Versions that didn't know of each other met here, or at a peer who told us. What somebody knows doesn't
+    /// say which of them it has: the announced record is told in full to everybody. It stays for good.
+    pub const CONTESTED: u8 = 16;
 }
 
 impl IndexEntry {

@@ -99,7 +99,7 @@ impl Envelope {
     }
 
     /// Begins signed bytes with this and `more` fields to come.
-    pub(super) fn write(&self, more: u64) -> Encoder<Vec<u8>> {
+    pub(crate) fn write(&self, more: u64) -> Encoder<Vec<u8>> {
         let mut e = Encoder::new(Vec::with_capacity(256));
         // Writing to a vector can't fail.
         let _ = e

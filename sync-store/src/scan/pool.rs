@@ -15,10 +15,7 @@ use sync_core::{
 };
 
 use super::{ScanProgress, Scanner, hash::FileHasher, hash::HashOutcome};
-use crate::{
-    apply::trouble::unreadable,
-    fs::{Disk, Place},
-};
+use crate::fs::{Disk, Place};
 
 /// Most files given to the workers and not yet told.
 const MOST_AHEAD: usize = 256;
@@ -185,7 +182,7 @@ fn look_at_file<D: Disk>(
                 _ => item(
                     path,
                     Found::Unreadable {
-                        reason: unreadable(&error),
+                        reason: error.to_string(),
                     },
                 ),
             };

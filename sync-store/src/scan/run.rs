@@ -7,7 +7,6 @@ use sync_core::{
     index::{Index, IndexEntry},
     observe::{Observation, observe},
     path::RelPath,
-    trouble::Trouble,
 };
 
 use super::{
@@ -18,10 +17,7 @@ use super::{
     hash::LARGE,
     pool::{Looked, Pool},
 };
-use crate::{
-    apply::trouble::unreadable,
-    fs::{Disk, DiskDir, Names, Place, RootPresence},
-};
+use crate::fs::{Disk, DiskDir, Names, Place, RootPresence};
 
 /// An open directory of the walk.
 struct Frame<T> {
@@ -141,7 +137,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             let stat = match self.disk().stat(Place::User(&at)) {
                 Ok(stat) => stat,
                 Err(e) => {
-                    self.unreadable(&at, unreadable(&e));
+                    self.unreadable(&at, e.to_string());
                     return Ok(at);
                 }
             };
@@ -162,7 +158,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             if stat.kind == DiskKind::Dir
                 && !self.device_fits(&at, &stat, known, parent_dev, parent_known)?
             {
-                self.unreadable(&at, Trouble::Unreadable(OTHER_DEVICE.into()));
+                self.unreadable(&at, OTHER_DEVICE.into());
                 return Ok(at);
             }
             let seen = above_done.contains(&at);
@@ -244,7 +240,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                     continue;
                 }
                 Err(e) => {
-                    self.unreadable(&path, unreadable(&e));
+                    self.unreadable(&path, e.to_string());
                     cursor.skip_below(&path)?;
                     continue;
                 }
@@ -265,7 +261,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 .filter(|s| s.kind == DiskKind::Dir);
             let (parent_dev, parent_known) = (frame.dev, frame.known_dev);
             if !self.device_fits(&path, &stat, known, parent_dev, parent_known)? {
-                self.unreadable(&path, Trouble::Unreadable(OTHER_DEVICE.into()));
+                self.unreadable(&path, OTHER_DEVICE.into());
                 cursor.skip_below(&path)?;
                 continue;
             }
@@ -333,7 +329,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                         cursor.skip_below(path)?;
                     }
                     _ => {
-                        self.unreadable(path, unreadable(&error));
+                        self.unreadable(path, error.to_string());
                         cursor.skip_below(path)?;
                     }
                 }
@@ -394,9 +390,9 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                     },
                 );
             }
-            (Err(e), Ok(Some(after))) if after == *stat => self.unreadable(path, unreadable(&e)),
+            (Err(e), Ok(Some(after))) if after == *stat => self.unreadable(path, e.to_string()),
             (_, Ok(Some(_))) => self.add(path.clone(), Found::Busy),
-            (_, Err(e)) => self.unreadable(path, unreadable(&e)),
+            (_, Err(e)) => self.unreadable(path, e.to_string()),
         }
     }
 
@@ -414,7 +410,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         }
     }
 
-    fn unreadable(&mut self, path: &RelPath, reason: Trouble) {
+    fn unreadable(&mut self, path: &RelPath, reason: String) {
         self.unknown.push(path.clone());
         self.add(path.clone(), Found::Unreadable { reason });
     }

@@ -5,7 +5,6 @@ use sync_core::{
     disk::{Meta, WriteTrouble},
     manifest::manifest_of,
     path::RelPath,
-    trouble::Trouble,
 };
 
 fn setup() -> (Arc<MemDisk>, Temps<MemDisk>) {
@@ -220,8 +219,5 @@ fn only_a_full_disk_is_full() {
     for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::NOENT] {
         assert!(matches!(of(errno), WriteTrouble::Failed(_)), "{errno}");
     }
-    assert!(matches!(
-        of(Errno::IO),
-        WriteTrouble::Failed(Trouble::DiskFails(_))
-    ));
+    assert!(matches!(of(Errno::IO), WriteTrouble::Failed(reason) if reason.contains("cables")));
 }

@@ -46,10 +46,7 @@ impl Command for Args {
                 Cell::text(&item.path),
                 Cell::seconds(item.next_try_s, "needs you"),
                 Cell::text(&item.kind),
-                match item.hint {
-                    Some(hint) => Cell::text(&format!("{}; {hint}", item.reason)),
-                    None => Cell::text(&item.reason),
-                },
+                Cell::text(&item.reason),
             ]);
         }
         out.table(&table, "nothing is stuck")?;

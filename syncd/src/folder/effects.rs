@@ -14,7 +14,7 @@ use sync_net::actor::SendControl;
 use tracing::{debug, info, warn};
 
 use super::{
-    FolderActor, Stage,
+    FolderActor, Stage, report,
     run_mark::RunMark,
     workers::{ApplyJob, ScanJob, StoreJob},
 };
@@ -138,12 +138,11 @@ impl FolderActor {
                 (EventType::Held, json!({ "deletes": files }))
             }
             Event::ItemFailed { path, reason } => {
-                debug!(folder = %name, %path, %reason, "stuck");
-                let (kind, hint) = (reason.kind(), reason.remedy());
-                let reason = reason.to_string();
+                debug!(folder = %name, %path, reason, "stuck");
+                let kind = report::sort_of(&reason);
                 (
                     EventType::ItemError,
-                    json!({ "path": text(&path), "kind": kind, "reason": reason, "hint": hint }),
+                    json!({ "path": text(&path), "kind": kind, "reason": reason }),
                 )
             }
             Event::State(state) => {
@@ -152,11 +151,9 @@ impl FolderActor {
                     _ => None,
                 };
                 debug!(folder = %name, state = state.as_str(), "state");
-                let kind = reason.as_ref().map(|reason| reason.kind());
-                let reason = reason.map(|reason| reason.to_string());
                 (
                     EventType::FolderState,
-                    json!({ "state": state.as_str(), "reason": reason, "kind": kind }),
+                    json!({ "state": state.as_str(), "reason": reason }),
                 )
             }
         };

@@ -15,7 +15,6 @@ use sync_core::{
     path::RelPath,
     record::Record,
     time::Utc,
-    trouble::Trouble,
     version::Version,
 };
 
@@ -32,8 +31,6 @@ pub(crate) fn closed(
     reason: Option<String>,
     hint: Option<String>,
 ) -> Folder {
-    let stopped = reason.as_deref().filter(|_| state == FolderState::Stopped);
-    let reason_kind = stopped.map(|reason| sort_of(reason).to_owned());
     Folder {
         name: entry.name.clone(),
         path: entry.path.to_string_lossy().into_owned(),
@@ -44,7 +41,6 @@ pub(crate) fn closed(
             state
         },
         reason,
-        reason_kind,
         hint,
         connected: 0,
         local: Counts::default(),
@@ -70,7 +66,6 @@ pub(crate) fn without_secret(entry: &FolderEntry) -> Folder {
         level: entry.level,
         state: FolderState::Stopped,
         reason: Some("its secret isn't in secrets.toml".to_owned()),
-        reason_kind: Some("no-secret".to_owned()),
         hint: Some(folders::give_secret(entry)),
         connected: 0,
         local: Counts::default(),
@@ -125,14 +120,13 @@ pub(super) fn open(
         FolderState::Held => Some(format!(
             "`syncctl approve {name}` lets the deletions go, `syncctl reject {name}` fetches the files back"
         )),
-        _ => hint.or_else(|| status.reason.as_ref().and_then(Trouble::remedy)),
+        _ => hint,
     };
     let need = status.totals.need;
     let local = counts(status.totals.local);
     Folder {
         state,
-        reason: status.reason.as_ref().map(Trouble::to_string),
-        reason_kind: status.reason.as_ref().map(|t| t.kind().to_owned()),
+        reason: status.reason.clone(),
         hint,
         connected: u32::try_from(peers.len()).unwrap_or(u32::MAX),
         global: counts(status.totals.global),
@@ -171,22 +165,21 @@ pub(super) fn errors(name: &str, items: Vec<ItemError>) -> Vec<ErrorItem> {
     items.sort_by_key(|item| item.next_try_s.unwrap_or(u64::MAX));
     let one = |item: ItemError| {
         let (path, path_hex) = path_text(&item.path);
+        let kind = sort_of(&item.reason).to_owned();
         ErrorItem {
             folder: name.to_owned(),
             path,
             path_hex,
-            kind: item.reason.kind().to_owned(),
-            hint: item.reason.remedy(),
-            reason: item.reason.to_string(),
+            kind,
+            reason: item.reason,
             next_try_s: item.next_try_s,
         }
     };
     items.into_iter().take(MOST).map(one).collect()
 }
 
-/// A word for programs, of why a folder can't be opened. The index tells that as text only; everything else has a
-/// [`Trouble::kind`].
-fn sort_of(reason: &str) -> &'static str {
+/// A word for programs. Reasons come from the system and from the engine, as text.
+pub(crate) fn sort_of(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let words = [
         ("permission", "permission"),
@@ -243,7 +236,7 @@ pub(super) fn file(
     let Some(known) = known else {
         if let Some(stuck) = stuck {
             info.state = FileState::Stuck;
-            info.reason = Some(stuck.reason.in_full());
+            info.reason = Some(stuck.reason);
         } else {
             info.reason = Some("nothing at this path is known".to_owned());
         }
@@ -282,7 +275,7 @@ pub(super) fn file(
     }
     if let Some(stuck) = stuck {
         info.state = FileState::Stuck;
-        info.reason = Some(stuck.reason.in_full());
+        info.reason = Some(stuck.reason);
     }
     info
 }

@@ -4,18 +4,22 @@
 //! of our own changes and the numbering that peers follow, and which of it is durable. Reads see what isn't
 //! committed yet; our own changes are signed in batches. It must never decide which record wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+mod later;
 mod past;
 
+pub(super) use later::{LaterChange, is_in_knowledge};
 pub use past::is_ahead;
+
+use later::Later;
 
 use super::Config;
 use crate::{
     conflict::is_copy,
     entry::{Entry, Kind},
     former::NEWEST,
-    ids::{Generation, ReplicaId, Seq},
+    ids::{Generation, ReplicaId},
     index::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
     },
@@ -31,6 +35,11 @@ use crate::{
 const NUMBERING: &[u8] = b"numbering";
 const KNOWLEDGE: &[u8] = b"knowledge";
 const LAST_SEQ: &[u8] = b"last-seq";
+/// The number below which deletions were forgotten.
+const FLOOR: &[u8] = b"floor";
+
+/// Most replicas that our knowledge names on the mere word of peers.
+const MAX_UNNAMED: usize = 1_024;
 
 /// Changes of this step, not committed yet.
 #[derive(Debug, Default)]
@@ -96,6 +105,8 @@ struct Flush {
     durable: u64,
     /// Something was committed since the last flush began.
     dirty: bool,
+    /// The first and last change that we authored and that aren't durable.
+    own: Option<(u64, u64)>,
 }
 
 /// See the module's documentation.
@@ -108,9 +119,14 @@ pub(super) struct Ledger<I> {
     verified: VerifiedRoots,
     /// What proves records that are on the disk's hands, should their entries want something else by then.
     pinned: BTreeMap<BatchId, BatchProof>,
+    later: Later,
+    #[cfg(test)]
+    pub(super) blind: fn(&crate::record::Envelope) -> bool,
     pending: Pending,
     locals: Vec<Local>,
     knowledge: Vector,
+    /// Replicas that it names without a record of theirs.
+    unnamed: BTreeSet<ReplicaId>,
     numbering: Generation,
     counter: u64,
     seq: u64,
@@ -139,10 +155,14 @@ impl<I: Index> Ledger<I> {
             replica: cfg.replica,
             verified: VerifiedRoots::default(),
             pinned: BTreeMap::new(),
+            later: Later::default(),
+            #[cfg(test)]
+            blind: |_| false,
             pending: Pending::default(),
             locals: Vec::new(),
             last_counter: knowledge.counter(cfg.replica),
             knowledge,
+            unnamed: BTreeSet::new(),
             numbering: read_numbering(&index)?.unwrap_or(cfg.numbering),
             index,
             counter: cfg.counters.start,
@@ -158,6 +178,11 @@ impl<I: Index> Ledger<I> {
                 ..Flush::default()
             },
         };
+        for dot in ledger.knowledge.clone().iter() {
+            if !ledger.is_named(dot.replica)? {
+                ledger.unnamed.insert(dot.replica);
+            }
+        }
         let numbering = ledger.numbering.0.to_be_bytes().to_vec();
         ledger.put_fact(NUMBERING.to_vec(), numbering);
         Ok(ledger)
@@ -269,6 +294,10 @@ impl<I: Index> Ledger<I> {
             }
             entry.learned = 0;
             self.put(record.entry.path.clone(), entry, true);
+            self.flush.own = Some((
+                self.flush.own.map_or(self.seq, |(first, _)| first),
+                self.seq,
+            ));
             self.note_newest(record);
         }
         Ok(())
@@ -282,6 +311,7 @@ impl<I: Index> Ledger<I> {
             .newest
             .get(&replica)
             .is_none_or(|r| r.version.dot < record.version.dot);
+        self.unnamed.remove(&replica);
         if newer {
             self.pending.newest.insert(replica, record);
         }
@@ -332,15 +362,20 @@ impl<I: Index> Ledger<I> {
         self.pinned.clear();
     }
 
-    /// A record with its own proof, to be shown alone; `None` if what proves it is gone.
-    fn alone(&self, raw: &RawRecord) -> IndexResult<Option<Group>> {
+    /// What proves a record; `None` if it is gone.
+    fn proof_of(&self, raw: &RawRecord) -> IndexResult<Option<BatchProof>> {
         let batch = raw.seat().batch;
         let pending = self.pending.proofs.get(&batch);
-        if let Some(group) = pending.and_then(|proof| proof.group([raw])) {
-            return Ok(Some(group));
+        match pending.filter(|proof| proof.group([raw]).is_some()) {
+            Some(proof) => Ok(Some(proof.clone())),
+            None => self.index.batch(&batch),
         }
-        let stored = self.index.batch(&batch)?;
-        Ok(stored.and_then(|proof| proof.group([raw])))
+    }
+
+    /// A record with its own proof, to be shown alone; `None` if what proves it is gone.
+    fn alone(&self, raw: &RawRecord) -> IndexResult<Option<Group>> {
+        let proof = self.proof_of(raw)?;
+        Ok(proof.and_then(|proof| proof.group([raw])))
     }
 
     /// Puts committed changes together as they were signed, in the order of the first of each batch.
@@ -358,7 +393,13 @@ impl<I: Index> Ledger<I> {
         let mut announces = Vec::with_capacity(order.len());
         for batch in order {
             let members = batches.remove(&batch).unwrap_or_default();
-            let proof = self.index.batch(&batch)?;
+            let mut proof = self.index.batch(&batch)?;
+            if let Some(more) = self.later_proof(&batch, &members) {
+                match &mut proof {
+                    Some(proof) => drop(proof.merge(&more)),
+                    None => proof = Some(more),
+                }
+            }
             let announce = proof.and_then(|proof| Announce::new(&proof, members));
             announces.push(announce.ok_or_else(|| {
                 IndexError::Corrupt("what proves a record isn't in the index".to_owned())
@@ -407,20 +448,71 @@ impl<I: Index> Ledger<I> {
         self.index.commit(batch)
     }
 
-    pub(super) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<()> {
+    /// Whether the knowledge may name a replica. A vector has a limit, and words of peers aren't signed: only so many
+    /// enter of which no record is known, and those of which one is always have room.
+    fn has_room_for(&mut self, replica: ReplicaId) -> IndexResult<bool> {
+        if self.knowledge.counter(replica) > 0 {
+            return Ok(true);
+        }
+        // One place is ours.
+        if self.knowledge.len() + 1 >= MAX_REPLICAS {
+            return Ok(false);
+        }
+        let named = self.is_named(replica)?;
+        let room = named || self.unnamed.len() < MAX_UNNAMED;
+        if room && !named {
+            self.unnamed.insert(replica);
+        }
+        Ok(room)
+    }
+
+    /// Whether a record by this replica is known.
+    fn is_named(&self, replica: ReplicaId) -> IndexResult<bool> {
+        let ours = replica == self.replica || self.pending.newest.contains_key(&replica);
+        Ok(ours || self.index.fact(&newest_name(replica))?.is_some())
+    }
+
+    /// Takes over what another index knows. Whether something of it is news.
+    pub(super) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<bool> {
         let us = self.replica;
         if other.counter(us) > self.knowledge.counter(us) {
             // A writer knows of changes of ours that we never made. What else it knows must not be taken
             // for ours either: we are younger than we believe.
             return Err(IndexError::Restored);
         }
-        let mut merged = self.knowledge.clone();
-        merged.merge(other);
-        if merged != self.knowledge && merged.len() <= MAX_REPLICAS {
-            self.knowledge = merged;
-            self.pending.knowledge = true;
+        let mut news = false;
+        for dot in other.beyond(&self.knowledge).iter() {
+            if self.has_room_for(dot.replica)? {
+                self.knowledge.add(dot);
+                news = true;
+            }
         }
+        self.pending.knowledge |= news;
+        Ok(news)
+    }
+
+    /// Forgets an entry whose deletion everybody may take for granted by now. Who hasn't come so far can't learn of
+    /// it any more, and is told of all that lives instead.
+    pub(super) fn forget(&mut self, path: RelPath, entry: &IndexEntry) -> IndexResult<()> {
+        if entry.seq > self.floor()? {
+            self.put_fact(FLOOR.to_vec(), entry.seq.to_be_bytes().to_vec());
+        }
+        self.pending.entries.insert(path, None);
         Ok(())
+    }
+
+    /// Deletions were forgotten of which we only know that they were made: who hasn't come further than now can't
+    /// learn of them here.
+    pub(super) fn raise_floor(&mut self) {
+        self.put_fact(FLOOR.to_vec(), self.seq.to_be_bytes().to_vec());
+    }
+
+    /// The number below which deletions were forgotten.
+    pub(super) fn floor(&self) -> IndexResult<u64> {
+        let pending = self.pending.facts.get(FLOOR).cloned().flatten();
+        let floor = pending.map_or_else(|| self.index.fact(FLOOR), |b| Ok(Some(b)))?;
+        // One that can't be read says nothing: everything is listed.
+        Ok(floor.map_or(0, |b| b.try_into().map_or(u64::MAX, u64::from_be_bytes)))
     }
 
     /// Begins a flush, if there is something to flush and none under way.
@@ -434,15 +526,20 @@ impl<I: Index> Ledger<I> {
         Some(self.flush.last)
     }
 
-    /// A flush has ended well: what it covered is durable. Whether it was the one under way.
-    pub(super) fn flushed(&mut self, flush: u64, well: bool) -> bool {
+    /// A flush has ended; if `well`, what it covered is durable. Whether it was the one under way, and whether
+    /// a change that we authored has become durable.
+    pub(super) fn flushed(&mut self, flush: u64, well: bool) -> (bool, bool) {
         let Some((_, seq)) = self.flush.running.take_if(|(f, _)| *f == flush) else {
-            return false;
+            return (false, false);
         };
+        let mut own = false;
         if well {
+            own = self.flush.own.is_some_and(|(first, _)| first <= seq);
+            let rest = self.flush.own.filter(|(_, last)| *last > seq);
+            self.flush.own = rest.map(|(first, last)| (first.max(seq + 1), last));
             self.flush.durable = seq;
         }
-        true
+        (true, own)
     }
 
     /// Asks for more numbers long before they run out: up to which counter and change number. One run would
@@ -476,12 +573,21 @@ impl<I: Index> Ledger<I> {
 
     /// Reads a record whose signature was checked.
     pub(super) fn read(&self, raw: RawRecord) -> Result<Record, RecordError> {
+        #[cfg(test)]
+        if let Some(head) = raw.envelope().ok().filter(|head| (self.blind)(head)) {
+            return Err(RecordError::Format(head.format));
+        }
         Record::open(&self.keys, raw)
     }
 
     /// The index, for reading what is committed.
     pub(super) fn index(&self) -> &I {
         &self.index
+    }
+
+    /// Era of the folder's secret.
+    pub(super) fn era(&self) -> u32 {
+        self.era
     }
 
     pub(super) fn knowledge(&self) -> &Vector {
@@ -551,9 +657,4 @@ pub(super) fn learned_mark(peer: &crate::ids::PeerKey, numbering: Generation) ->
     let hash = h.finalize();
     let [a, b, c, d, e, f, g, i, ..] = *hash.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, i]).max(1)
-}
-
-/// The last of a list of changes, for walking on.
-pub(super) fn last_seq(changes: &[(Seq, RelPath)]) -> Option<u64> {
-    changes.last().map(|(s, _)| s.0)
 }

@@ -50,9 +50,11 @@ impl<I: Index> Ledger<I> {
         let entry = self.entry(record.path())?;
         let ours = entry.as_ref().and_then(IndexEntry::announced);
         let ours = ours.map(|raw| self.open(raw)).transpose()?;
-        // Paths are never forgotten, and no two changes bear one name.
-        let possible =
-            ours.is_some_and(|ours| ours.version.dot != dot || ours.raw() == record.raw());
+        // No path is forgotten but with its deletion, and no two changes bear one name.
+        let possible = match ours {
+            Some(ours) => ours.version.dot != dot || ours.raw() == record.raw(),
+            None => self.floor()? > 0,
+        };
         // Between two runs lie numbers that neither gave.
         let given = self.knowledge.covers(dot)
             && !(self.last_counter + 1..=self.first_counter).contains(&dot.counter);

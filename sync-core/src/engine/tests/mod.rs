@@ -3,6 +3,8 @@
 
 mod big;
 mod disk;
+mod exchange;
+mod later;
 mod rig;
 
 use rig::Rig;

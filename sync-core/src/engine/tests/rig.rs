@@ -14,7 +14,7 @@ use crate::{
     index::{Index, MemIndex},
     keys::FolderKeys,
     manifest::ContentRoot,
-    message::{Message, ObjectMessage, Request},
+    message::{Announce, EngineMessage, Message, ObjectMessage, Request},
     path::RelPath,
     secret::Secret,
     time::Now,
@@ -37,6 +37,9 @@ pub(super) struct Rig {
     slow: Option<usize>,
     flushes: Vec<(usize, Input)>,
     pub(super) objects_sent: u64,
+    /// Records that came to each node in full, and stubs.
+    pub(super) records_to: Vec<usize>,
+    pub(super) stubs_to: Vec<usize>,
     /// Unfinished files, by node.
     pub(super) temps: BTreeMap<(usize, ContentRoot), Vec<u8>>,
     /// What hinders writing chunks.
@@ -47,39 +50,54 @@ fn path(text: &str) -> RelPath {
     RelPath::parse(text.as_bytes()).unwrap()
 }
 
+pub(super) fn keys(read_only: bool) -> FolderKeys {
+    let secret = Secret::generate([7; 21]);
+    match read_only {
+        true => FolderKeys::derive(&Secret::ReadOnly(secret.to_read_only())),
+        false => FolderKeys::derive(&secret),
+    }
+}
+
+/// What the engine of a node starts from in its `run`.
+pub(super) fn config(node: usize, read_only: bool, run: u64) -> Config {
+    let numbers = run << 32..(run + 1) << 32;
+    Config {
+        keys: keys(read_only),
+        era: 0,
+        replica: ReplicaId(node as u64 + 1),
+        counters: numbers.clone(),
+        seqs: numbers,
+        numbering: Generation(node as u64 + 100),
+        seed: node as u64,
+        rescan_s: 1 << 30,
+        paused: false,
+    }
+}
+
 impl Rig {
     pub(super) fn new(n: usize) -> Self {
         Self::with_read_only(n, usize::MAX)
     }
 
     pub(super) fn with_read_only(n: usize, read_only: usize) -> Self {
-        let secret = Secret::generate([7; 21]);
+        let mut rig = Self::apart(n, read_only);
+        for a in 0..n {
+            for b in a + 1..n {
+                rig.join(a, b);
+            }
+        }
+        rig
+    }
+
+    /// Nobody has met anybody.
+    pub(super) fn apart(n: usize, read_only: usize) -> Self {
         let now = Now {
             mono: Duration::ZERO,
             unix_ns: 0,
         };
-        let engines = (0..n)
-            .map(|i| {
-                let level = if i == read_only {
-                    Secret::ReadOnly(secret.to_read_only())
-                } else {
-                    Secret::generate([7; 21])
-                };
-                let cfg = Config {
-                    keys: FolderKeys::derive(&level),
-                    era: 0,
-                    replica: ReplicaId(i as u64 + 1),
-                    counters: 0..1 << 32,
-                    seqs: 0..1 << 32,
-                    numbering: Generation(i as u64 + 100),
-                    seed: i as u64,
-                    rescan_s: 1 << 30,
-                    paused: false,
-                };
-                Engine::new(cfg, MemIndex::new(), now).unwrap()
-            })
-            .collect();
-        let mut rig = Self {
+        let engine = |i| Engine::new(config(i, i == read_only, 0), MemIndex::new(), now).unwrap();
+        let engines = (0..n).map(engine).collect();
+        Self {
             engines,
             disks: vec![BTreeMap::new(); n],
             links: BTreeSet::new(),
@@ -89,15 +107,11 @@ impl Rig {
             slow: None,
             flushes: Vec::new(),
             objects_sent: 0,
+            records_to: vec![0; n],
+            stubs_to: vec![0; n],
             temps: BTreeMap::new(),
             trouble: None,
-        };
-        for a in 0..n {
-            for b in a + 1..n {
-                rig.join(a, b);
-            }
         }
-        rig
     }
 
     fn session(a: usize, b: usize) -> SessionId {
@@ -107,8 +121,18 @@ impl Rig {
 
     pub(super) fn join(&mut self, a: usize, b: usize) {
         self.links.insert((a.min(b), a.max(b)));
+        self.begin(a, b, Self::session(a, b));
+    }
+
+    /// One more session of a pair that has one.
+    pub(super) fn join_again(&mut self, a: usize, b: usize) -> SessionId {
+        let second = SessionId(Self::session(a, b).0 + 10_000);
+        self.begin(a, b, second);
+        second
+    }
+
+    fn begin(&mut self, a: usize, b: usize, session: SessionId) {
         for (me, other) in [(a, b), (b, a)] {
-            let session = Self::session(a, b);
             let level = if self.engines[other].ledger.can_sign() {
                 crate::secret::Level::ReadWrite
             } else {
@@ -247,6 +271,28 @@ impl Rig {
         self.state(n) == State::InSync
     }
 
+    /// A node that writes is started anew, with what its index says. It has no sessions.
+    pub(super) fn restart(&mut self, n: usize) {
+        self.settle();
+        let index = self.engines[n].index().clone();
+        let now = Now {
+            mono: self.now,
+            unix_ns: self.now.as_nanos() as i64,
+        };
+        self.engines[n] = Engine::new(config(n, false, 1), index, now).unwrap();
+        self.queue.push_back((n, Input::Tick));
+    }
+
+    /// Time goes by.
+    pub(super) fn sleep(&mut self, time: Duration) {
+        self.settle();
+        self.now += time;
+        for n in 0..self.engines.len() {
+            self.queue.push_back((n, Input::Tick));
+        }
+        self.settle();
+    }
+
     /// Runs until nothing happens any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..20_000 {
@@ -283,13 +329,20 @@ impl Rig {
     fn carry_out(&mut self, n: usize, output: Output) {
         match output {
             Output::Send { session, message } => {
-                let (a, b) = ((session.0 / 100) as usize, (session.0 % 100) as usize);
+                let pair = (session.0 % 10_000) as usize;
+                let (a, b) = (pair / 100, pair % 100);
                 if self.links.contains(&(a, b)) {
                     let other = if n == a { b } else { a };
                     match Message::decode(&message.encode()).unwrap() {
-                        Message::Engine(message) => self
-                            .queue
-                            .push_back((other, Input::Message { session, message })),
+                        Message::Engine(message) => {
+                            if let EngineMessage::Records(records) = &message {
+                                let full = records.changes.iter().map(Announce::len);
+                                self.records_to[other] += full.sum::<usize>();
+                                self.stubs_to[other] += records.stubs.len();
+                            }
+                            self.queue
+                                .push_back((other, Input::Message { session, message }));
+                        }
                         Message::Objects(message) => self.serve(other, n, session, message),
                         other => panic!("an engine says {other:?}"),
                     }

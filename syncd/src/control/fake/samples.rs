@@ -21,7 +21,6 @@ pub fn folder(name: &str, path: &str, level: Level) -> Folder {
         level,
         state: FolderState::NoPeers,
         reason: None,
-        reason_kind: None,
         hint: None,
         connected: 0,
         local: Counts::default(),
@@ -95,7 +94,6 @@ pub(super) fn stuck() -> Vec<ErrorItem> {
             path,
             path_hex,
             reason: reason.into(),
-            hint: None,
             kind: kind.into(),
             next_try_s,
         }
