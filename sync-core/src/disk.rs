@@ -9,6 +9,7 @@ use crate::{
     ids::ReplicaId,
     manifest::{ChunkRef, ContentRoot},
     path::RelPath,
+    trouble::Trouble,
 };
 
 /// What kind of thing the disk shows.
@@ -85,8 +86,8 @@ pub enum Found {
     Special,
     /// Something is there that can't be read now: unknown, not deleted.
     Unreadable {
-        /// Why, for people.
-        reason: String,
+        /// Why.
+        reason: Trouble,
     },
     /// It went on changing while it was read; look again later.
     Busy,
@@ -252,23 +253,23 @@ pub enum Outcome {
     /// It can't be done here, for as long as the reason stands: a name the file system can't hold,
     /// permission, and so on. Tried again later.
     Failed {
-        /// For people.
-        reason: String,
+        /// Why.
+        reason: Trouble,
     },
     /// The disk is full or failing: nothing more is tried until it is better.
     DiskFull {
-        /// For people.
-        reason: String,
+        /// Why.
+        reason: Trouble,
     },
 }
 
 /// Why a chunk couldn't be written into a temporary. It is never the fault of the peer that sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteTrouble {
-    /// The disk takes nothing more: nothing is fetched until it is better. For people.
-    Full(String),
-    /// This file can't be written now; it is tried again later. For people.
-    Failed(String),
+    /// The disk takes nothing more: nothing is fetched until it is better.
+    Full(Trouble),
+    /// This file can't be written now; it is tried again later.
+    Failed(Trouble),
 }
 
 /// Who we are, for the names of conflict copies that the applier makes of unexpected edits.

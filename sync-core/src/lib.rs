@@ -12,6 +12,7 @@
 //! | [`index`] | what a folder knows, behind a trait |
 //! | [`observe`], [`conflict`] | what a stat says; who keeps a name |
 //! | [`disk`] | what the core and the disk say to each other |
+//! | [`trouble`] | what keeps an item or a folder from going on, and what helps |
 //! | [`fetch`] | which peer is asked for what |
 //! | [`message`] | what peers say to each other |
 //! | [`net_message`], [`rotation`], [`invitation`] | formats around peers and secrets, ahead of what will use them |
@@ -46,4 +47,5 @@ pub mod record;
 pub mod rotation;
 pub mod secret;
 pub mod time;
+pub mod trouble;
 pub mod version;

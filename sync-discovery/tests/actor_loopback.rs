@@ -1,5 +1,7 @@
 //! The actors on the real loopback interface and the real resolver.
 
+#![allow(clippy::unwrap_used)] // A test that can't go on says so.
+
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -35,12 +35,13 @@ pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry
     match wires.board.state(&part::folder(&tag)) {
         Some(ChildState::Waiting { reason, until, .. }) => {
             let seconds = seconds_until(until);
-            let room = match report::sort_of(&reason) {
-                "no-space" => "make room on that disk; ",
+            let mut folder = report::closed(entry, FolderState::Stopped, Some(reason), None);
+            let room = match folder.reason_kind.as_deref() {
+                Some("no-space") => "make room on that disk; ",
                 _ => "",
             };
-            let hint = Some(format!("{room}it is tried again in {seconds} s"));
-            report::closed(entry, FolderState::Stopped, Some(reason), hint)
+            folder.hint = Some(format!("{room}it is tried again in {seconds} s"));
+            folder
         }
         Some(ChildState::Failed { reason }) => {
             report::closed(entry, FolderState::Stopped, Some(reason), None)

@@ -192,20 +192,21 @@ fn stopped(folder: &Folder, next_try_s: Option<u64>) -> Vec<ErrorItem> {
         .reason
         .clone()
         .filter(|_| folder.state == FolderState::Stopped);
-    let Some(mut reason) = reason else {
+    let Some(reason) = reason else {
         return Vec::new();
     };
-    let kind = report::sort_of(&reason);
-    if let Some(hint) = &folder.hint {
-        reason = format!("{reason}; {hint}");
-    }
+    let kind = folder
+        .reason_kind
+        .clone()
+        .unwrap_or_else(|| "other".to_owned());
     vec![ErrorItem {
         folder: folder.name.clone(),
         path: ".".to_owned(),
         path_hex: None,
         reason,
-        kind: kind.to_owned(),
+        hint: folder.hint.clone(),
         // A disk that is full is looked at again at least so often.
         next_try_s: next_try_s.or((kind == "no-space").then_some(10)),
+        kind,
     }]
 }

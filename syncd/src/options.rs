@@ -246,7 +246,16 @@ mod tests {
             let plain = |text: &str| text.replace('|', "\\|");
             let default = [option.default, option.default_help, "-"];
             let default = default.iter().find(|text| !text.is_empty()).unwrap();
-            let (help, takes) = (plain(option.help), plain(option.takes));
+            let line = name == option.name && option.places.has(Places::FILE);
+            let (help, default, takes) = match option.shape {
+                Shape::Switch if line => (
+                    option.explained_on_line(),
+                    &"-",
+                    "nothing; in the file true or false",
+                ),
+                _ => (option.help.to_owned(), default, option.takes),
+            };
+            let (help, takes) = (plain(&help), plain(takes));
             format!("| `{name}` | {help} | {default} | {takes} |{effect}\n")
         };
         let mut page = "# Options\n\nMade from the declarations in the code. Don't edit this page: a test says how it \

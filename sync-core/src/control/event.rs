@@ -36,7 +36,7 @@ pub enum EventType {
     FolderAdded,
     /// A folder was removed; its files were left alone. `path`.
     FolderRemoved,
-    /// A folder is in another state. `state`, `reason`.
+    /// A folder is in another state. `state`, `reason`, `kind`.
     FolderState,
     /// A setting of a folder changed. `key`.
     FolderSettings,
@@ -50,7 +50,7 @@ pub enum EventType {
     FileChanged,
     /// Two changes met, and one was kept beside the other. `path`, `copy`.
     Conflict,
-    /// An item is stuck. `path`, `kind`, `reason`.
+    /// An item is stuck. `path`, `kind`, `reason`, `hint`.
     ItemError,
     /// An item is stuck no longer. `path`.
     ItemRecovered,

@@ -20,6 +20,9 @@ pub struct Folder {
     pub state: FolderState,
     /// Why it is stopped or held, or what keeps it busy.
     pub reason: Option<String>,
+    /// What sort of reason it is, a word for programs as in [`ErrorItem::kind`], where it is stopped.
+    #[serde(default)]
+    pub reason_kind: Option<String>,
     /// What to do about it, if there is something to do.
     #[serde(default)]
     pub hint: Option<String>,
@@ -320,8 +323,11 @@ pub struct ErrorItem {
     /// The path's bytes in hexadecimal, given only where the text doesn't say them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
-    /// Why it is stuck, and what helps.
+    /// Why it is stuck.
     pub reason: String,
+    /// What helps, or what becomes of it by itself.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// The sort of error, a word for programs, such as `permission`, `no-space` or `busy`.
     pub kind: String,
     /// Seconds until the next try; none if only the user can help.

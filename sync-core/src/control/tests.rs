@@ -14,6 +14,7 @@ fn folder() -> Folder {
         level: Level::ReadWrite,
         state: FolderState::InSync,
         reason: None,
+        reason_kind: None,
         hint: None,
         connected: 1,
         local: Counts {

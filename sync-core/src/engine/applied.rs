@@ -7,6 +7,7 @@ use crate::{
     index::{Index, IndexEntry, IndexResult, flag},
     path::RelPath,
     record::Record,
+    trouble::Trouble,
     version::Causality,
 };
 
@@ -28,8 +29,7 @@ impl<I: Index> Engine<I> {
             Outcome::Done { stat, copies } => self.done(path, active, stat, copies),
             Outcome::Stale => {
                 if self.planner.contradicted(&path) {
-                    let reason = "what stands there isn't what was expected, time and again; it is looked at anew";
-                    self.stick(&path, reason.into());
+                    self.stick(&path, Trouble::Contradicted);
                 }
                 // A missing directory above shows as a stale path too.
                 if let Some(parent) = path.parent() {

@@ -10,6 +10,7 @@ use crate::{
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
     message::{EngineMessage, ObjectMessage},
+    trouble::Trouble,
 };
 
 /// Rounds of asking everybody, five seconds apart, after which a content nobody holds is left alone for longer.
@@ -55,7 +56,7 @@ impl<I: Index> Engine<I> {
                     self.arrived(content, &Source::Temp(content))?;
                 }
                 FetchOutput::Failed { content, error, .. } => {
-                    self.unfetchable(content, error.to_string())?
+                    self.unfetchable(content, Trouble::Content(error.to_string()))?
                 }
                 FetchOutput::WhoHas(to, contents) => self.ask_who_has(to, contents)?,
                 FetchOutput::Announce(session, have) => {
@@ -85,8 +86,7 @@ impl<I: Index> Engine<I> {
             }
             contents.retain(|c| !given_up.contains(c));
             for content in given_up {
-                let reason = "no member who is connected holds it; it comes when one does";
-                self.unfetchable(content, reason.into())?;
+                self.unfetchable(content, Trouble::NobodyHolds)?;
                 self.fetcher.forget(content);
             }
         }
@@ -155,7 +155,7 @@ impl<I: Index> Engine<I> {
         self.planner.walk_again();
     }
 
-    fn unfetchable(&mut self, content: ContentRoot, reason: String) -> IndexResult<()> {
+    fn unfetchable(&mut self, content: ContentRoot, reason: Trouble) -> IndexResult<()> {
         for (path, _) in self.planner.end_wait(content) {
             self.stick(&path, reason.clone());
         }

@@ -11,6 +11,7 @@ use crate::{
     message::{EngineMessage, Message},
     path::RelPath,
     secret::Level,
+    trouble::Trouble,
 };
 
 /// What an engine starts from. The numbers come from the folder's identity file, where they were
@@ -256,7 +257,7 @@ pub enum Event {
         /// Where.
         path: RelPath,
         /// Why.
-        reason: String,
+        reason: Trouble,
     },
     /// The folder's state has changed (see the status).
     State(super::status::State),

@@ -14,6 +14,7 @@ use crate::{
     path::RelPath,
     reconcile::concurrent,
     record::Record,
+    trouble::Trouble,
     version::Vector,
 };
 
@@ -101,9 +102,7 @@ impl<I: Index> Engine<I> {
             }
             Found::Special => {
                 if self.ledger.entry(&path)?.is_some_and(|e| e.want.is_some()) {
-                    let reason =
-                        "a socket, a FIFO or a device stands there; it comes when that is gone";
-                    self.stick(&path, reason.into());
+                    self.stick(&path, Trouble::Special);
                 }
                 Ok(())
             }
@@ -115,12 +114,11 @@ impl<I: Index> Engine<I> {
                 let at = self.now.mono + Duration::from_secs(soon);
                 self.scans.look_later(path.clone(), at);
                 self.scans.note_unread(path.clone());
-                self.stick_as(&path, format!("can't be read: {reason}"), false);
+                self.stick_as(&path, reason, false);
                 Ok(())
             }
             Found::Busy => {
-                let reason = "goes on changing while it is read; it is synced when it rests";
-                self.stick_as(&path, reason.into(), false);
+                self.stick_as(&path, Trouble::Changing, false);
                 // Each look may read all of it: they become rarer.
                 let pause = self.notes.next_try(&path).unwrap_or_default();
                 let soon = pause.min(self.now.mono + Duration::from_secs(60));

@@ -78,6 +78,7 @@ use crate::{
     path::RelPath,
     record::Record,
     time::Now,
+    trouble::Trouble,
     version::Vector,
 };
 
@@ -313,11 +314,11 @@ impl<I: Index> Engine<I> {
     }
 
     /// Something that is wanted can't be had now: it is told, and tried again later.
-    fn stick(&mut self, path: &RelPath, reason: String) {
+    fn stick(&mut self, path: &RelPath, reason: Trouble) {
         self.stick_as(path, reason, true);
     }
 
-    fn stick_as(&mut self, path: &RelPath, reason: String, wanted: bool) {
+    fn stick_as(&mut self, path: &RelPath, reason: Trouble, wanted: bool) {
         let news = self.notes.stick(path, reason, wanted, self.now.mono);
         self.out.extend(news);
     }

@@ -6,19 +6,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Event, ItemError, Output, State};
-use crate::path::RelPath;
+use crate::{path::RelPath, trouble::Trouble};
 
 /// Longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Why some of what others changed doesn't come.
-const BEYOND_US: &str = "needs a newer syncd: other devices of the folder run one, and changed more than can be kept \
-                         until this device has it";
 /// How long nothing is tried after the disk was full.
 const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 struct Stuck {
-    reason: String,
+    reason: Trouble,
     /// It is something that is wanted here, not something that can't be read.
     wanted: bool,
     tries: u32,
@@ -32,9 +29,9 @@ pub(super) struct Notes {
     stuck: BTreeMap<RelPath, Stuck>,
     skipped: Vec<(Vec<u8>, String)>,
     paused: bool,
-    lost: Option<String>,
-    failed: Option<String>,
-    disk_full: Option<(String, Duration)>,
+    lost: Option<Trouble>,
+    failed: Option<Trouble>,
+    disk_full: Option<(Trouble, Duration)>,
     /// More records of later versions came than can be kept.
     beyond_us: bool,
     told: Option<State>,
@@ -53,7 +50,7 @@ impl Notes {
     pub(super) fn stick(
         &mut self,
         path: &RelPath,
-        reason: String,
+        reason: Trouble,
         wanted: bool,
         now: Duration,
     ) -> Option<Output> {
@@ -106,7 +103,7 @@ impl Notes {
     }
 
     pub(super) fn set_lost(&mut self, reason: String) {
-        self.lost = Some(reason);
+        self.lost = Some(Trouble::Root(reason));
     }
 
     /// The root is there; whether it was lost.
@@ -120,10 +117,10 @@ impl Notes {
     }
 
     pub(super) fn set_failed(&mut self, reason: String) {
-        self.failed = Some(reason);
+        self.failed = Some(Trouble::Index(reason));
     }
 
-    pub(super) fn set_disk_full(&mut self, reason: String, now: Duration) {
+    pub(super) fn set_disk_full(&mut self, reason: Trouble, now: Duration) {
         self.disk_full = Some((reason, now + FULL_PAUSE));
     }
 
@@ -156,10 +153,9 @@ impl Notes {
     }
 
     /// Why the folder stands still, if it does.
-    pub(super) fn stopped(&self) -> Option<&str> {
+    pub(super) fn stopped(&self) -> Option<&Trouble> {
         let full = self.disk_full.as_ref().map(|(reason, _)| reason);
-        let reason = self.failed.as_ref().or(self.lost.as_ref()).or(full);
-        reason.map(String::as_str)
+        self.failed.as_ref().or(self.lost.as_ref()).or(full)
     }
 
     /// Whether `path` must wait before it is tried again.
@@ -179,8 +175,8 @@ impl Notes {
         self.stuck.get(path).map(|s| s.next)
     }
 
-    pub(super) fn reason(&self, path: &RelPath) -> Option<&str> {
-        self.stuck.get(path).map(|s| s.reason.as_str())
+    pub(super) fn reason(&self, path: &RelPath) -> Option<&Trouble> {
+        self.stuck.get(path).map(|s| &s.reason)
     }
 
     /// How many wanted items are stuck.
@@ -209,12 +205,12 @@ impl Notes {
         });
         let skipped = self.skipped.iter().map(|(path, reason)| ItemError {
             path: path.clone(),
-            reason: reason.clone(),
+            reason: Trouble::Unsyncable(reason.clone()),
             next_try_s: None,
         });
         let beyond_us = self.beyond_us.then(|| ItemError {
             path: Vec::new(),
-            reason: BEYOND_US.to_owned(),
+            reason: Trouble::TooMuchNewer,
             next_try_s: None,
         });
         stuck.chain(skipped).chain(beyond_us).collect()
@@ -262,8 +258,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_tried_again_after_a_pause() {
         let mut notes = Notes::new(false);
-        notes.set_disk_full("full".into(), Duration::ZERO);
-        assert_eq!(notes.stopped(), Some("full"));
+        notes.set_disk_full(Trouble::DiskFull, Duration::ZERO);
+        assert_eq!(notes.stopped(), Some(&Trouble::DiskFull));
         assert!(notes.active() && notes.is_disk_full());
         assert!(!notes.disk_may_have_room(Duration::from_secs(9)));
         assert!(notes.disk_may_have_room(Duration::from_secs(10)));

@@ -28,7 +28,7 @@ impl<I: Index> Engine<I> {
         let nothing = needs == 0;
         let settled = nothing && self.ledger.all_durable();
         let peers = self.peers.report(settled, self.ledger.durable());
-        let reason = self.notes.stopped().map(str::to_owned);
+        let reason = self.notes.stopped().cloned();
         let busy = self.planner.is_busy() || self.scans.is_busy();
         let exchanging = self.peers.is_exchanging();
         let state = if reason.is_some() {
@@ -111,7 +111,7 @@ impl<I: Index> Engine<I> {
             );
         }
         if let Some(reason) = self.notes.reason(path) {
-            say("waits", reason.to_owned());
+            say("waits", reason.in_full());
         }
         if entry.flags & flag::HELD_BACK != 0 {
             say(

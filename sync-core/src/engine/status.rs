@@ -5,6 +5,7 @@ use crate::{
     index::Totals,
     path::RelPath,
     secret::Level,
+    trouble::Trouble,
 };
 
 /// State of a folder: the first of these that applies.
@@ -46,8 +47,8 @@ impl State {
 pub struct FolderStatus {
     /// Its state.
     pub state: State,
-    /// Why it is stopped, and what to do.
-    pub reason: Option<String>,
+    /// Why it is stopped.
+    pub reason: Option<Trouble>,
     /// Counts of what is here, what exists, and what is needed.
     pub totals: Totals,
     /// Sessions that stand.
@@ -86,8 +87,8 @@ pub struct PeerStatus {
 pub struct ItemError {
     /// Where, in the author's bytes.
     pub path: Vec<u8>,
-    /// Why, and what to do.
-    pub reason: String,
+    /// Why.
+    pub reason: Trouble,
     /// Seconds until it is tried again, if it will be.
     pub next_try_s: Option<u64>,
 }

@@ -14,6 +14,7 @@ use crate::{
     manifest::ContentRoot,
     path::RelPath,
     record::Record,
+    trouble::Trouble,
 };
 
 /// Actions in one group, and their bytes.
@@ -90,8 +91,7 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         if self.ledger.is_beyond_us(&path) {
-            let reason = "a newer syncd changed it: this device needs a newer syncd, too";
-            self.stick(&path, reason.into());
+            self.stick(&path, Trouble::Newer);
             return Ok(());
         }
         let Some(record) = self.ledger.open_want(Some(&entry))? else {

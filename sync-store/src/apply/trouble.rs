@@ -1,11 +1,11 @@
 //! What an error of the operating system means for an action.
 //!
-//! Owns the words people read when something can't be done here. It decides nothing else.
+//! Owns the way from an error of the system to a [`Trouble`]. It decides nothing else.
 
 use std::io;
 
 use rustix::io::Errno;
-use sync_core::{disk::Outcome, path::RelPath};
+use sync_core::{disk::Outcome, path::RelPath, trouble::Trouble};
 
 /// Whether an error says that the disk is full, failing or read-only, so that going on is useless.
 pub(crate) fn stops_all(error: &io::Error) -> bool {
@@ -19,18 +19,20 @@ pub(crate) fn stops_all(error: &io::Error) -> bool {
 /// What stops all work, in words.
 pub(crate) fn full(error: &io::Error) -> Outcome {
     let reason = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::WriteZero => {
-            "the disk is full; free some space and it goes on by itself".to_owned()
-        }
-        io::ErrorKind::QuotaExceeded => {
-            "the disk quota is used up; free some space and it goes on by itself".to_owned()
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "the file system is mounted read-only; mount it writable".to_owned()
-        }
-        _ => format!("the disk reports an error ({error}); check the disk and its cables"),
+        io::ErrorKind::StorageFull | io::ErrorKind::WriteZero => Trouble::DiskFull,
+        io::ErrorKind::QuotaExceeded => Trouble::Quota,
+        io::ErrorKind::ReadOnlyFilesystem => Trouble::ReadOnlyDisk,
+        _ => Trouble::DiskFails(error.to_string()),
     };
     Outcome::DiskFull { reason }
+}
+
+/// Why something can't be read.
+pub(crate) fn unreadable(error: &io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Trouble::NotReadable(error.to_string()),
+        _ => Trouble::Unreadable(error.to_string()),
+    }
 }
 
 /// The outcome of an action on `path` that failed with `error`.
@@ -45,32 +47,24 @@ pub(crate) fn outcome(error: &io::Error, path: &RelPath) -> Outcome {
         K::NotFound | K::AlreadyExists | K::NotADirectory | K::IsADirectory => Outcome::Stale,
         K::DirectoryNotEmpty => Outcome::NotEmpty,
         _ if is(Errno::LOOP) => Outcome::Stale,
-        K::PermissionDenied => failed(format!(
-            "no permission to write in the directory of {path}; give the user that runs syncd write \
-             permission there"
-        )),
-        _ if is(Errno::NAMETOOLONG) => failed(format!(
-            "the name is too long for this file system; rename {path} to something shorter"
-        )),
-        _ if is(Errno::ILSEQ) || is(Errno::INVAL) => bad_name(path),
-        K::InvalidInput | K::InvalidFilename => bad_name(path),
-        K::FileTooLarge => failed("the file is larger than this file system can hold".to_owned()),
-        K::CrossesDevices => failed(format!(
-            "another file system is mounted above {path}; a synced folder must lie on one file system"
-        )),
-        K::Unsupported => failed(format!("this file system can't hold {path} ({error})")),
+        K::PermissionDenied => failed(Trouble::Permission(path.clone())),
+        _ if is(Errno::NAMETOOLONG) => failed(Trouble::NameTooLong(path.clone())),
+        _ if is(Errno::ILSEQ) || is(Errno::INVAL) => failed(Trouble::BadName(path.clone())),
+        K::InvalidInput | K::InvalidFilename => failed(Trouble::BadName(path.clone())),
+        K::FileTooLarge => failed(Trouble::TooLarge),
+        K::CrossesDevices => failed(Trouble::Mounted(path.clone())),
+        K::Unsupported => failed(Trouble::Unsupported {
+            path: path.clone(),
+            error: error.to_string(),
+        }),
         _ => failed(error.to_string()),
     }
 }
 
-fn bad_name(path: &RelPath) -> Outcome {
-    failed(format!(
-        "this file system can't hold the name {path}; rename it on a device that can"
-    ))
-}
-
-pub(crate) fn failed(reason: String) -> Outcome {
-    Outcome::Failed { reason }
+pub(crate) fn failed(reason: impl Into<Trouble>) -> Outcome {
+    Outcome::Failed {
+        reason: reason.into(),
+    }
 }
 
 /// Whether giving a file its time or mode failed only because this file system keeps none, or because

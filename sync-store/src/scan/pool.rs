@@ -15,7 +15,10 @@ use sync_core::{
 };
 
 use super::{ScanProgress, Scanner, hash::FileHasher, hash::HashOutcome};
-use crate::fs::{Disk, Place};
+use crate::{
+    apply::trouble::unreadable,
+    fs::{Disk, Place},
+};
 
 /// Most files given to the workers and not yet told.
 const MOST_AHEAD: usize = 256;
@@ -182,7 +185,7 @@ fn look_at_file<D: Disk>(
                 _ => item(
                     path,
                     Found::Unreadable {
-                        reason: error.to_string(),
+                        reason: unreadable(&error),
                     },
                 ),
             };

@@ -7,6 +7,7 @@ use sync_core::{
     index::{Index, IndexEntry},
     observe::{Observation, observe},
     path::RelPath,
+    trouble::Trouble,
 };
 
 use super::{
@@ -17,7 +18,10 @@ use super::{
     hash::LARGE,
     pool::{Looked, Pool},
 };
-use crate::fs::{Disk, DiskDir, Names, Place, RootPresence};
+use crate::{
+    apply::trouble::unreadable,
+    fs::{Disk, DiskDir, Names, Place, RootPresence},
+};
 
 /// An open directory of the walk.
 struct Frame<T> {
@@ -137,7 +141,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             let stat = match self.disk().stat(Place::User(&at)) {
                 Ok(stat) => stat,
                 Err(e) => {
-                    self.unreadable(&at, e.to_string());
+                    self.unreadable(&at, unreadable(&e));
                     return Ok(at);
                 }
             };
@@ -158,7 +162,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
             if stat.kind == DiskKind::Dir
                 && !self.device_fits(&at, &stat, known, parent_dev, parent_known)?
             {
-                self.unreadable(&at, OTHER_DEVICE.into());
+                self.unreadable(&at, Trouble::Unreadable(OTHER_DEVICE.into()));
                 return Ok(at);
             }
             let seen = above_done.contains(&at);
@@ -240,7 +244,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                     continue;
                 }
                 Err(e) => {
-                    self.unreadable(&path, e.to_string());
+                    self.unreadable(&path, unreadable(&e));
                     cursor.skip_below(&path)?;
                     continue;
                 }
@@ -261,7 +265,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                 .filter(|s| s.kind == DiskKind::Dir);
             let (parent_dev, parent_known) = (frame.dev, frame.known_dev);
             if !self.device_fits(&path, &stat, known, parent_dev, parent_known)? {
-                self.unreadable(&path, OTHER_DEVICE.into());
+                self.unreadable(&path, Trouble::Unreadable(OTHER_DEVICE.into()));
                 cursor.skip_below(&path)?;
                 continue;
             }
@@ -329,7 +333,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                         cursor.skip_below(path)?;
                     }
                     _ => {
-                        self.unreadable(path, error.to_string());
+                        self.unreadable(path, unreadable(&error));
                         cursor.skip_below(path)?;
                     }
                 }
@@ -390,9 +394,9 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
                     },
                 );
             }
-            (Err(e), Ok(Some(after))) if after == *stat => self.unreadable(path, e.to_string()),
+            (Err(e), Ok(Some(after))) if after == *stat => self.unreadable(path, unreadable(&e)),
             (_, Ok(Some(_))) => self.add(path.clone(), Found::Busy),
-            (_, Err(e)) => self.unreadable(path, e.to_string()),
+            (_, Err(e)) => self.unreadable(path, unreadable(&e)),
         }
     }
 
@@ -410,7 +414,7 @@ impl<'a, D: Disk, I: Index + Clone> Run<'a, D, I> {
         }
     }
 
-    fn unreadable(&mut self, path: &RelPath, reason: String) {
+    fn unreadable(&mut self, path: &RelPath, reason: Trouble) {
         self.unknown.push(path.clone());
         self.add(path.clone(), Found::Unreadable { reason });
     }

@@ -206,8 +206,7 @@ impl<D: Disk> Temps<D> {
         io::Error::new(
             io::ErrorKind::StorageFull,
             format!(
-                "the disk is full: {} MiB are needed and {} MiB are free{kept}; free some space and it goes on \
-                 by itself",
+                "the disk is full: {} MiB are needed and {} MiB are free{kept}",
                 mib(need),
                 free >> 20,
             ),

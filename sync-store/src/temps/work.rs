@@ -8,6 +8,7 @@ use sync_core::{
     fetch::TempJob,
     index::{ChunkPlace, Index, IndexError},
     manifest::{ChunkRef, ContentRoot},
+    trouble::Trouble,
 };
 use tracing::debug;
 
@@ -119,7 +120,7 @@ pub(super) fn trouble_of(error: &io::Error) -> WriteTrouble {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull, WriteZero};
     if error.kind() == StorageFull && error.raw_os_error().is_none() {
         // Our own: it says all there is to say.
-        return WriteTrouble::Full(error.to_string());
+        return WriteTrouble::Full(Trouble::KeptFree(error.to_string()));
     }
     let full = matches!(
         error.kind(),
@@ -128,6 +129,8 @@ pub(super) fn trouble_of(error: &io::Error) -> WriteTrouble {
     match trouble::full(error) {
         Outcome::DiskFull { reason } if full => WriteTrouble::Full(reason),
         Outcome::DiskFull { reason } if trouble::stops_all(error) => WriteTrouble::Failed(reason),
-        _ => WriteTrouble::Failed(format!("its bytes can't be written to .sync/tmp: {error}")),
+        _ => {
+            WriteTrouble::Failed(format!("its bytes can't be written to .sync/tmp: {error}").into())
+        }
     }
 }

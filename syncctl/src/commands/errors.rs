@@ -46,7 +46,10 @@ impl Command for Args {
                 Cell::text(&item.path),
                 Cell::seconds(item.next_try_s, "needs you"),
                 Cell::text(&item.kind),
-                Cell::text(&item.reason),
+                match item.hint {
+                    Some(hint) => Cell::text(&format!("{}; {hint}", item.reason)),
+                    None => Cell::text(&item.reason),
+                },
             ]);
         }
         out.table(&table, "nothing is stuck")?;

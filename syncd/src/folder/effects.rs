@@ -14,7 +14,7 @@ use sync_net::actor::SendControl;
 use tracing::{debug, info, warn};
 
 use super::{
-    FolderActor, Stage, report,
+    FolderActor, Stage,
     run_mark::RunMark,
     workers::{ApplyJob, ScanJob, StoreJob},
 };
@@ -138,11 +138,12 @@ impl FolderActor {
                 (EventType::Held, json!({ "deletes": files }))
             }
             Event::ItemFailed { path, reason } => {
-                debug!(folder = %name, %path, reason, "stuck");
-                let kind = report::sort_of(&reason);
+                debug!(folder = %name, %path, %reason, "stuck");
+                let (kind, hint) = (reason.kind(), reason.remedy());
+                let reason = reason.to_string();
                 (
                     EventType::ItemError,
-                    json!({ "path": text(&path), "kind": kind, "reason": reason }),
+                    json!({ "path": text(&path), "kind": kind, "reason": reason, "hint": hint }),
                 )
             }
             Event::State(state) => {
@@ -151,9 +152,11 @@ impl FolderActor {
                     _ => None,
                 };
                 debug!(folder = %name, state = state.as_str(), "state");
+                let kind = reason.as_ref().map(|reason| reason.kind());
+                let reason = reason.map(|reason| reason.to_string());
                 (
                     EventType::FolderState,
-                    json!({ "state": state.as_str(), "reason": reason }),
+                    json!({ "state": state.as_str(), "reason": reason, "kind": kind }),
                 )
             }
         };

@@ -15,6 +15,7 @@ use sync_core::{
     path::RelPath,
     record::Record,
     time::Utc,
+    trouble::Trouble,
     version::Version,
 };
 
@@ -31,6 +32,8 @@ pub(crate) fn closed(
     reason: Option<String>,
     hint: Option<String>,
 ) -> Folder {
+    let stopped = reason.as_deref().filter(|_| state == FolderState::Stopped);
+    let reason_kind = stopped.map(|reason| sort_of(reason).to_owned());
     Folder {
         name: entry.name.clone(),
         path: entry.path.to_string_lossy().into_owned(),
@@ -41,6 +44,7 @@ pub(crate) fn closed(
             state
         },
         reason,
+        reason_kind,
         hint,
         connected: 0,
         local: Counts::default(),
@@ -66,6 +70,7 @@ pub(crate) fn without_secret(entry: &FolderEntry) -> Folder {
         level: entry.level,
         state: FolderState::Stopped,
         reason: Some("its secret isn't in secrets.toml".to_owned()),
+        reason_kind: Some("no-secret".to_owned()),
         hint: Some(folders::give_secret(entry)),
         connected: 0,
         local: Counts::default(),
@@ -120,13 +125,14 @@ pub(super) fn open(
         FolderState::Held => Some(format!(
             "`syncctl approve {name}` lets the deletions go, `syncctl reject {name}` fetches the files back"
         )),
-        _ => hint,
+        _ => hint.or_else(|| status.reason.as_ref().and_then(Trouble::remedy)),
     };
     let need = status.totals.need;
     let local = counts(status.totals.local);
     Folder {
         state,
-        reason: status.reason.clone(),
+        reason: status.reason.as_ref().map(Trouble::to_string),
+        reason_kind: status.reason.as_ref().map(|t| t.kind().to_owned()),
         hint,
         connected: u32::try_from(peers.len()).unwrap_or(u32::MAX),
         global: counts(status.totals.global),
@@ -165,21 +171,22 @@ pub(super) fn errors(name: &str, items: Vec<ItemError>) -> Vec<ErrorItem> {
     items.sort_by_key(|item| item.next_try_s.unwrap_or(u64::MAX));
     let one = |item: ItemError| {
         let (path, path_hex) = path_text(&item.path);
-        let kind = sort_of(&item.reason).to_owned();
         ErrorItem {
             folder: name.to_owned(),
             path,
             path_hex,
-            kind,
-            reason: item.reason,
+            kind: item.reason.kind().to_owned(),
+            hint: item.reason.remedy(),
+            reason: item.reason.to_string(),
             next_try_s: item.next_try_s,
         }
     };
     items.into_iter().take(MOST).map(one).collect()
 }
 
-/// A word for programs. Reasons come from the system and from the engine, as text.
-pub(crate) fn sort_of(reason: &str) -> &'static str {
+/// A word for programs, of why a folder can't be opened. The index tells that as text only; everything else has a
+/// [`Trouble::kind`].
+fn sort_of(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let words = [
         ("permission", "permission"),
@@ -236,7 +243,7 @@ pub(super) fn file(
     let Some(known) = known else {
         if let Some(stuck) = stuck {
             info.state = FileState::Stuck;
-            info.reason = Some(stuck.reason);
+            info.reason = Some(stuck.reason.in_full());
         } else {
             info.reason = Some("nothing at this path is known".to_owned());
         }
@@ -275,7 +282,7 @@ pub(super) fn file(
     }
     if let Some(stuck) = stuck {
         info.state = FileState::Stuck;
-        info.reason = Some(stuck.reason);
+        info.reason = Some(stuck.reason.in_full());
     }
     info
 }

@@ -14,6 +14,7 @@ use crate::{
     manifest::{Manifest, manifest_of},
     message::{ObjectId, ObjectKind},
     path::RelPath,
+    trouble::Trouble,
 };
 
 fn manifest(bytes: &[u8]) -> Manifest {
@@ -128,7 +129,7 @@ fn noise(len: usize) -> Vec<u8> {
 fn an_error_of_the_disk_is_shown_for_the_file_and_tried_again() {
     let mut rig = Rig::new(2);
     let bytes = noise(600_000);
-    rig.trouble = Some(WriteTrouble::Failed("the disk reports an error".into()));
+    rig.trouble = Some(WriteTrouble::Failed(Trouble::DiskFails("EIO".into())));
     rig.write(0, "big", &bytes, 5);
     rig.write(0, "small", b"fits", 5);
     // Were it blamed on the peer, the peer would be banned after three, which the rig doesn't expect.
@@ -144,7 +145,7 @@ fn an_error_of_the_disk_is_shown_for_the_file_and_tried_again() {
         panic!("{errors:?}")
     };
     assert_eq!(error.path, b"big");
-    assert_eq!(error.reason, "the disk reports an error");
+    assert_eq!(error.reason, Trouble::DiskFails("EIO".into()));
     assert_eq!(
         rig.engines[1].status().unwrap().reason,
         None,
@@ -161,12 +162,12 @@ fn an_error_of_the_disk_is_shown_for_the_file_and_tried_again() {
 fn a_full_disk_holds_up_the_folder_until_there_is_room() {
     let mut rig = Rig::new(2);
     let bytes = noise(600_000);
-    rig.trouble = Some(WriteTrouble::Full("the disk is full".into()));
+    rig.trouble = Some(WriteTrouble::Full(Trouble::DiskFull));
     rig.write(0, "big", &bytes, 5);
     rig.settle();
     assert_eq!(rig.read(1, "big"), None);
     let status = rig.engines[1].status().unwrap();
-    assert_eq!(status.reason.as_deref(), Some("the disk is full"));
+    assert_eq!(status.reason, Some(Trouble::DiskFull));
     assert!(rig.engines[1].errors().is_empty());
     rig.trouble = None;
     rig.pass(Duration::from_secs(60));

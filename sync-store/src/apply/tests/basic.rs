@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fs::{MemFeatures, OpKind, Place};
-use sync_core::disk::DiskKind;
+use sync_core::{disk::DiskKind, trouble::Trouble};
 
 fn one(applier: &Applier<MemDisk>, action: Action) -> Outcome {
     applier.apply(vec![action]).remove(0)
@@ -302,7 +302,7 @@ fn a_full_disk_stops_the_rest() {
     ];
     let outcomes = applier.apply(group);
     assert!(is_done(&outcomes[0]));
-    assert!(matches!(&outcomes[1], Outcome::DiskFull { reason } if reason.contains("full")));
+    assert!(matches!(&outcomes[1], Outcome::DiskFull { reason } if *reason == Trouble::DiskFull));
     assert!(matches!(&outcomes[2], Outcome::DiskFull { .. }));
     applier.set_policy(ApplyPolicy {
         archive: true,

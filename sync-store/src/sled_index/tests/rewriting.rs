@@ -254,7 +254,7 @@ fn a_conversion_that_was_cut_off_begins_again() {
     of_format_1(&dir, A);
     of_format_1(
         &rewrite::next(&dir),
-        &A[..A.len() / 2].rsplit_once('\n').unwrap().0,
+        A[..A.len() / 2].rsplit_once('\n').unwrap().0,
     );
     let (index, how) = SledIndex::open_for(&dir, Options::default(), &keys()).unwrap();
     assert_eq!(how, Opened::Converted { entries: 28 });

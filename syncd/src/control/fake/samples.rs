@@ -21,6 +21,7 @@ pub fn folder(name: &str, path: &str, level: Level) -> Folder {
         level,
         state: FolderState::NoPeers,
         reason: None,
+        reason_kind: None,
         hint: None,
         connected: 0,
         local: Counts::default(),
@@ -94,6 +95,7 @@ pub(super) fn stuck() -> Vec<ErrorItem> {
             path,
             path_hex,
             reason: reason.into(),
+            hint: None,
             kind: kind.into(),
             next_try_s,
         }
