@@ -174,7 +174,7 @@ fn mistakes_are_explained_and_have_their_exit_codes() {
     let second = a.daemon().output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     for (args, code) in [
-        (&["folder", "add", "/does/not/exist"][..], 1),
+        (&["folder", "add", "/dev/null/none"][..], 1),
         (&["folder", "show", "nothing"], 1),
         (&["folder", "frobnicate"], 2),
         (&["wait", "folder", "--peers", "1", "--timeout", "1"], 4),

@@ -6,6 +6,7 @@
 //! | [`archive`] | what was replaced or deleted, kept for a while |
 //! | [`chunks`] | one answer to "give me this object" |
 //! | [`temps`] | temporaries of unfinished files |
+//! | [`driver`] | opens a folder and carries out what its engine wants: jobs out, results in |
 //! | [`fs`] | one folder's directory tree behind a trait, real and simulated |
 //! | [`identity`] | the small files that must never be lost: who we are, which numbers are used |
 //! | [`sled_index`] | the index on sled |
@@ -20,6 +21,7 @@ pub mod actor;
 pub mod apply;
 pub mod archive;
 pub mod chunks;
+pub mod driver;
 pub mod fs;
 pub mod identity;
 pub mod scan;

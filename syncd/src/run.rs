@@ -183,7 +183,7 @@ async fn serve(
     let board = Board::default();
     let root = Root::new(board.clone()).start();
     let secret = zeroize::Zeroizing::new(*device.secret());
-    let wires = Arc::new(Wires::new(
+    let wires = Wires::new(
         home,
         root,
         board,
@@ -192,7 +192,11 @@ async fn serve(
         boot_nonce,
         secret,
         settings,
-    ));
+    );
+    let wires = Arc::new(wires.map_err(|source| RunError::System {
+        doing: "starting threads",
+        source,
+    })?);
     let port = sockets
         .first()
         .and_then(|s| s.local_addr().ok())

@@ -38,7 +38,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU16, AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -64,7 +64,7 @@ use crate::{
     config::Settings,
     control::EventLog,
     discovery::{self, Discovery},
-    folder::FolderActor,
+    folder::{FolderActor, pools::Pools},
     folders::{self, FolderEntry},
     home::Home,
     log::LogControl,
@@ -151,6 +151,40 @@ impl From<&Values> for FolderSettings {
     }
 }
 
+/// The threads of the folders' actors, whose engines block on their indexes: a few, whatever the number of
+/// folders. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Engines {
+    threads: Vec<Arbiter>,
+    next: AtomicUsize,
+}
+
+impl Engines {
+    /// Starts the threads.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = (0..cores.clamp(2, 4)).map(|_| Arbiter::try_new());
+        Ok(Self {
+            threads: threads.collect::<Result<_, _>>()?,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// The thread for one more folder: they take turns.
+    pub(crate) fn next(&self) -> ArbiterHandle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.threads[turn % self.threads.len()].handle()
+    }
+}
+
+impl Drop for Engines {
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.stop();
+        }
+    }
+}
+
 /// A folder's actor, and whether it can take sessions.
 #[derive(Debug, Clone)]
 struct FolderAddr {
@@ -175,6 +209,9 @@ pub(crate) struct Wires {
     pub(crate) runtime: Handle,
     /// The thread of all actors but the folders.
     pub(crate) arbiter: ArbiterHandle,
+    /// The threads of the folders: those of their engines, and those that run their jobs.
+    pub(crate) engines: Engines,
+    pub(crate) pools: Pools,
     settings: RwLock<Settings>,
     roster: Mutex<BTreeMap<FolderTag, RosterEntry>>,
     folders: Mutex<BTreeMap<FolderTag, FolderAddr>>,
@@ -204,8 +241,8 @@ impl Wires {
         boot_nonce: u64,
         device_secret: zeroize::Zeroizing<[u8; 32]>,
         settings: Settings,
-    ) -> Self {
-        Self {
+    ) -> std::io::Result<Self> {
+        Ok(Self {
             home,
             root,
             board,
@@ -218,6 +255,8 @@ impl Wires {
             device_secret,
             runtime: Handle::current(),
             arbiter: Arbiter::current(),
+            engines: Engines::start()?,
+            pools: Pools::start()?,
             settings: RwLock::new(settings),
             roster: Mutex::default(),
             folders: Mutex::default(),
@@ -229,7 +268,7 @@ impl Wires {
             port: AtomicU16::new(0),
             traffic: Arc::default(),
             sessions: AtomicU64::new(1),
-        }
+        })
     }
 
     /// Time since the start, for timeouts.

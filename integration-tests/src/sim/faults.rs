@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sync_core::{engine::Input, index::MemIndex};
-use sync_store::fs::RootPresence;
+use sync_store::fs::{Disk as _, RootPresence};
 
 use super::{Event, Simulation, net::Pair, user};
 
@@ -39,8 +38,12 @@ pub enum Fault {
     Broken(usize, u64),
     /// The folder's file system goes away, or comes back.
     Mounted(usize, bool),
-    /// The daemon notices that the root is gone or back.
+    /// The watcher tells that something happened to the root.
     Noticed(usize),
+    /// Another file system is mounted at the root, with the same files, and a mark that fits.
+    Swapped(usize),
+    /// The archive is looked through, and what nothing needs is swept.
+    KeepHouse(usize),
 }
 
 impl Simulation {
@@ -65,6 +68,10 @@ impl Simulation {
             }
             let node = self.rng.below(count) as usize;
             self.heap.push(at, Event::User(node));
+        }
+        for node in 0..self.nodes.len() {
+            let at = self.rng.millis(0, spread_ms);
+            self.heap.push(at, Event::Fault(Fault::KeepHouse(node)));
         }
         let faults = MIN_FAULTS + self.rng.below(8) as usize;
         for _ in 0..self.options().max_faults.unwrap_or(faults) {
@@ -180,6 +187,7 @@ impl Simulation {
                 self.heap.push(at, Event::Fault(Fault::Broken(node, often)));
                 self.heap.push(until, Event::Fault(Fault::Broken(node, 0)));
             }
+            95..97 => self.heap.push(at, Event::Fault(Fault::Swapped(node))),
             _ => {
                 self.heap
                     .push(at, Event::Fault(Fault::Mounted(node, false)));
@@ -219,6 +227,7 @@ impl Simulation {
                 | Fault::Broken(_, 0)
                 | Fault::Mounted(_, true)
                 | Fault::Noticed(_)
+                | Fault::KeepHouse(_)
                 | Fault::Backup(_)
         );
         if self.calm && !ends && !self.options().scripted {
@@ -241,29 +250,21 @@ impl Simulation {
             Fault::Join(pair) => self.join(pair),
             Fault::Backup(node) => {
                 let node = &mut self.nodes[node];
-                node.backup = Some((node.index.backup(), node.durable.clone()));
+                node.backup = Some(node.home.backup());
             }
             Fault::LoseIndex(node) => {
                 self.crash(node, true);
-                self.nodes[node].index = MemIndex::new();
+                self.nodes[node].home.lose_index();
                 self.oracle.index_lost = true;
             }
             Fault::RollBack(node) => {
-                let Some((index, durable)) = self.nodes[node].backup.take() else {
+                let Some(backup) = self.nodes[node].backup.take() else {
                     return;
                 };
                 self.crash(node, true);
                 // Half of the time the whole home, else the index alone.
                 let whole = self.now.as_micros().is_multiple_of(2);
-                let node = &mut self.nodes[node];
-                node.index = index;
-                // A copy is of an earlier run: at least one start lies between.
-                let run = node.rng.next();
-                node.durable.run = node.durable.run.map(|_| sync_core::ids::Generation(run));
-                node.durable.next = None;
-                if whole {
-                    node.durable = durable;
-                }
+                self.nodes[node].home.restore(backup, whole);
                 self.oracle.index_lost = true;
             }
             Fault::Skew(node, by) => {
@@ -271,6 +272,19 @@ impl Simulation {
             }
             Fault::Full(node, full) => self.nodes[node].meddle().full = full,
             Fault::Broken(node, often) => self.nodes[node].meddle().broken = often,
+            Fault::KeepHouse(node) => {
+                if let Some(live) = &mut self.nodes[node].live {
+                    live.driver.tidy_up();
+                    self.outputs(node);
+                }
+            }
+            Fault::Swapped(node) => {
+                let disk = &self.nodes[node].disk;
+                if disk.root_presence().is_ok_and(|p| p == RootPresence::Here) {
+                    disk.set_presence(RootPresence::Another);
+                }
+                self.notice_root(node);
+            }
             Fault::Mounted(node, here) => {
                 let presence = if here {
                     RootPresence::Here
@@ -283,27 +297,9 @@ impl Simulation {
         }
     }
 
-    /// The daemon looks whether its root is there.
+    /// The watcher saw that something happened to the root: everything is scanned, and the driver sees what.
     fn notice_root(&mut self, number: usize) {
-        use sync_store::fs::Disk as _;
-        let node = &mut self.nodes[number];
-        let here = node
-            .disk
-            .root_presence()
-            .is_ok_and(|p| p == RootPresence::Here);
-        let Some(live) = &mut node.live else { return };
-        if live.lost == here {
-            live.lost = !here;
-            let reason = "the folder's directory is not there".to_owned();
-            self.tell(
-                number,
-                if here {
-                    Input::RootFound
-                } else {
-                    Input::RootLost { reason }
-                },
-            );
-        }
+        self.heap.push(self.now, Event::Watch(number, Vec::new()));
     }
 
     /// Cuts all links between these nodes and the others.

@@ -26,7 +26,7 @@ pub(super) fn index_fits(node: &Node, ghosts: &BTreeSet<RelPath>) -> Result<(), 
         return Err(format!("index: the disk of node {number} can't be read"));
     }
     let entries = node
-        .index
+        .index()
         .entries_after(None, usize::MAX)
         .map_err(|e| e.to_string())?;
     for (path, entry) in entries {
@@ -65,10 +65,10 @@ pub(super) fn index_fits(node: &Node, ghosts: &BTreeSet<RelPath>) -> Result<(), 
     if let Some((path, _)) = disk.first_key_value() {
         return Err(format!("index: node {number} doesn't know {}", Shown(path)));
     }
-    let need = node.index.totals().map_err(|e| e.to_string())?.need;
+    let need = node.index().totals().map_err(|e| e.to_string())?.need;
     // What people of a read-only node took away may be missing there for other things.
     let wanted = node
-        .index
+        .index()
         .needs(Need::Content, None, usize::MAX)
         .map_err(|e| e.to_string())?;
     let unobtainable = wanted.iter().filter(|p| ghosts.contains(p)).count() as u64;
@@ -85,11 +85,11 @@ pub(super) fn ghosts(nodes: &[Node], trees: &[Tree]) -> Result<BTreeSet<RelPath>
     let mut wanted = Vec::new();
     for node in nodes {
         let paths = node
-            .index
+            .index()
             .needs(Need::Content, None, usize::MAX)
             .map_err(|e| e.to_string())?;
         for path in paths {
-            let entry = node.index.entry(&path).map_err(|e| e.to_string())?;
+            let entry = node.index().entry(&path).map_err(|e| e.to_string())?;
             let Some(want) = entry.and_then(|e| e.want) else {
                 continue;
             };

@@ -20,6 +20,7 @@
 pub mod faults;
 mod fits;
 pub mod heap;
+mod home;
 pub mod net;
 pub mod node;
 pub mod oracle;
@@ -42,7 +43,7 @@ use std::{
 
 use bytes::Bytes;
 use sync_core::{
-    engine::{Input, Output},
+    engine::Input,
     ids::{PeerKey, SessionId},
     keys::FolderKeys,
     message::Request,
@@ -50,11 +51,15 @@ use sync_core::{
     secret::{ReadWriteSecret, Secret},
 };
 use sync_net::{Member, SharedFolder};
-use sync_store::fs::MemDisk;
+use sync_store::{
+    driver::{Job, JobResult, Told},
+    fs::MemDisk,
+};
 
 use faults::Fault;
 pub use faults::{MIN_FAULTS, MIN_OPS};
 use heap::Heap;
+use home::SimHome;
 use net::{Link, Pair, pair};
 use node::Node;
 use oracle::Oracle;
@@ -82,12 +87,12 @@ pub(crate) enum Event {
     Tick(usize, u64),
     /// Something an engine is told.
     Input(usize, u64, Box<Input>),
-    /// Work that an engine asked for.
-    Work(usize, u64, Box<Output>),
+    /// A job of a driver.
+    Work(usize, u64, Box<Job<SimHome>>),
+    /// What a job tells its driver.
+    Result(usize, u64, Box<JobResult<SimHome>>),
     /// The server of objects answers a peer.
     Serve(usize, u64, SessionId, Request),
-    /// What a disk error left behind is tried to be settled.
-    Settle(usize, u64),
     /// A machine starts.
     Start(usize),
     /// The watcher tells of changes.
@@ -307,7 +312,7 @@ impl Simulation {
                     if let Some(live) = &mut self.nodes[node].live {
                         live.tick = None;
                     }
-                    self.tell(node, Input::Tick);
+                    self.due(node);
                 }
             }
             Event::Input(node, run, input) => {
@@ -325,10 +330,9 @@ impl Simulation {
                     self.work(node, *output);
                 }
             }
-            Event::Settle(node, run) => {
+            Event::Result(node, run, result) => {
                 if self.live_run(node, run) {
-                    self.nodes[node].settling = false;
-                    self.settle_again(node);
+                    self.told(node, *result);
                 }
             }
             Event::Start(node) => self.start(node),
@@ -362,33 +366,23 @@ impl Simulation {
 
     /// Starts a machine's daemon.
     pub(crate) fn start(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        if node.live.is_some() {
+        if self.nodes[number].live.is_some() {
             return;
         }
-        let before = node.rebuilds;
-        let result = node.start(self.now, self.calm);
-        if node.rebuilds > before {
-            self.oracle.index_lost = true;
-        }
-        self.trace
-            .step(self.now, number, "start", &[u8::from(result.is_ok())]);
-        self.trace
-            .line(self.now, number, || format!("start: {result:?}"));
-        match result {
-            Ok(()) => {
-                self.check_disk(number);
-                self.outputs(number);
-                self.dial_all(number);
-            }
-            Err(_) => {
-                self.totals.crashes_in_start += 1;
-                self.nodes[number].crash();
-                self.check_disk(number);
-                let after = self.rng.millis(100, 3_000);
-                self.heap.push(self.now + after, Event::Start(number));
-            }
-        }
+        self.nodes[number].start(self.now);
+        self.trace.step(self.now, number, "start", &[]);
+        self.trace.line(self.now, number, || "start".into());
+        self.outputs(number);
+    }
+
+    /// A folder has ended because something failed: its supervisor opens it anew.
+    fn stopped(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        node.run += 1;
+        node.live = None;
+        self.break_all(number);
+        let after = self.rng.millis(100, 3_000);
+        self.heap.push(self.now + after, Event::Start(number));
     }
 
     /// A machine loses power or its daemon dies; it starts again later.
@@ -400,15 +394,7 @@ impl Simulation {
         self.trace.step(self.now, number, "crash", &[]);
         self.trace.line(self.now, number, || "crash".into());
         self.nodes[number].crash();
-        let pairs: Vec<_> = self
-            .links
-            .keys()
-            .copied()
-            .filter(|p| p.0 == number || p.1 == number)
-            .collect();
-        for pair in pairs {
-            self.break_conn(pair);
-        }
+        self.break_all(number);
         self.check_disk(number);
         if restart {
             let after = self.rng.millis(100, 8_000);
@@ -430,23 +416,52 @@ impl Simulation {
         let Some(live) = &mut node.live else { return };
         self.trace.step(self.now, number, word(&input), &[]);
         self.trace.line(self.now, number, || show_input(&input));
-        live.engine.handle(input, now);
+        live.driver.handle(input, now);
         self.outputs(number);
     }
 
-    fn outputs(&mut self, number: usize) {
-        loop {
-            let Some(live) = &mut self.nodes[number].live else {
-                return;
-            };
-            let Some(output) = live.engine.poll_output() else {
+    /// A job tells its driver something.
+    fn told(&mut self, number: usize, result: JobResult<SimHome>) {
+        let node = &mut self.nodes[number];
+        let now = node.now(self.now);
+        let Some(live) = &mut node.live else { return };
+        let word = match &result.told {
+            Told::Input(input) => word(input),
+            _ => result.lane().as_str(),
+        };
+        self.trace.step(self.now, number, word, &[]);
+        self.trace.line(self.now, number, || match &result.told {
+            Told::Input(input) => show_input(input),
+            told => format!("{} tells {told:?}", result.lane().as_str()),
+        });
+        live.driver.handle_result(result, now);
+        self.outputs(number);
+    }
+
+    /// A driver's timer.
+    fn due(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        let now = node.now(self.now);
+        let Some(live) = &mut node.live else { return };
+        self.trace.step(self.now, number, "tick", &[]);
+        live.driver.handle_timeout(now);
+        self.outputs(number);
+    }
+
+    /// Takes what a driver wants.
+    pub(crate) fn outputs(&mut self, number: usize) {
+        while let Some(live) = &mut self.nodes[number].live {
+            if let Some(effect) = live.driver.poll_effect() {
+                self.effect(number, effect);
+            } else if let Some(job) = live.driver.poll_job() {
+                self.plan_job(number, job);
+            } else {
                 break;
-            };
-            self.output(number, output);
+            }
         }
         let node = &mut self.nodes[number];
         let Some(live) = &mut node.live else { return };
-        if let Some(at) = live.engine.next_timeout() {
+        if let Some(at) = live.driver.next_timeout() {
             // Farther off than any run is the same as never.
             let at = node.boot.saturating_add(at).max(self.now);
             if at < FOR_EVER && live.tick.is_none_or(|tick| at < tick) {
@@ -488,7 +503,8 @@ impl Simulation {
     fn acted(&mut self, number: usize, op: &Op, effect: &Effect) {
         self.totals.ops += 1;
         self.trace.step(self.now, number, "user", op.path());
-        self.oracle.user(number, effect, &self.nodes[number].index);
+        self.oracle
+            .user(number, effect, &self.nodes[number].index());
         if let Some((_, shadow)) = &self.shadow {
             let _ = perform(shadow, op);
         }

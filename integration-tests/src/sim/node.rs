@@ -1,7 +1,4 @@
-//! One simulated machine: its disk, what the daemon keeps durably beside the index, and, while it is up, an
-//! engine with the applier, scanner and chunk store around it.
-//!
-//! A node is started and crashed here; what an engine asks for is carried out in [`super::shell`].
+//! One simulated machine: its disk, its home, and, while it is up, the driver of its folder: the daemon's own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,23 +7,16 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{
-    disk::LocalAuthor,
-    engine::{Config, Engine},
-    ids::{Generation, ReplicaId, SessionId},
-    index::{Batch, Index as _, MemIndex},
-    keys::FolderKeys,
-    time::Now,
-};
+use sync_core::{ids::SessionId, index::MemIndex, keys::FolderKeys, time::Now};
 use sync_store::{
-    apply::{Applier, ApplyPolicy},
-    chunks::ChunkStore,
-    fs::{Disk as _, Marker, MemDisk, Op as DiskOp, OpKind},
-    scan::{ScanOptions, Scanner},
-    temps::Temps,
+    apply::ApplyPolicy,
+    archive::ArchivePolicy,
+    driver::{Driver, Settings},
+    fs::{MemDisk, Op as DiskOp, OpKind},
 };
 
 use super::{
+    home::{Backup, SimHome},
     net::{self, Pair},
     rng::Rng,
     user::{Effect, Op, perform},
@@ -34,23 +24,6 @@ use super::{
 
 /// When virtual time begins, in ns since 1970.
 pub const EPOCH_NS: i64 = 1_795_334_400_000_000_000;
-/// Name of the fact in the index that names the run of the daemon.
-const RUN: &[u8] = b"run";
-
-/// What the daemon keeps durably in a small file.
-#[derive(Debug, Clone)]
-pub struct Durable {
-    /// Who signs.
-    pub replica: ReplicaId,
-    /// Counters below are used up.
-    pub counters: u64,
-    /// Change numbers below are used up.
-    pub seqs: u64,
-    /// The run that the index must be of.
-    pub run: Option<Generation>,
-    /// The run that is about to begin.
-    pub next: Option<Generation>,
-}
 
 /// What may happen in the middle of the daemon's work on the disk.
 #[derive(Debug, Default)]
@@ -69,26 +42,14 @@ pub struct Meddling {
 /// The running daemon.
 #[derive(Debug)]
 pub struct Live {
-    /// The folder's engine.
-    pub engine: Engine<MemIndex>,
-    /// Temporaries.
-    pub temps: Arc<Temps<MemDisk>>,
-    /// Applier.
-    pub applier: Applier<MemDisk>,
-    /// Scanner.
-    pub scanner: Scanner<MemDisk, MemIndex>,
-    /// Chunk store.
-    pub chunks: ChunkStore<MemDisk, MemIndex>,
+    /// The folder's driver.
+    pub driver: Driver<SimHome>,
     /// Sessions that the engine knows, and their connections.
     pub sessions: BTreeMap<SessionId, (Pair, u64)>,
     /// Answers that were taken back.
     pub cancelled: BTreeSet<(SessionId, u32)>,
     /// When the next tick is due.
     pub tick: Option<Duration>,
-    /// Work on temporaries is done in order.
-    pub temps_until: Duration,
-    /// The engine was told that the root is gone.
-    pub lost: bool,
 }
 
 /// A machine.
@@ -98,12 +59,10 @@ pub struct Node {
     pub number: usize,
     /// Its disk.
     pub disk: Arc<MemDisk>,
-    /// Its index.
-    pub index: MemIndex,
-    /// A backup of its home: its index and its small file.
-    pub backup: Option<(MemIndex, Durable)>,
-    /// What lies beside the index.
-    pub durable: Durable,
+    /// Its home: index and small files.
+    pub home: SimHome,
+    /// A backup of it.
+    pub backup: Option<Backup>,
     /// The folder's keys at its level.
     pub keys: FolderKeys,
     /// How it shows itself to peers.
@@ -116,8 +75,6 @@ pub struct Node {
     pub skew_ns: i64,
     /// The daemon, while it is up.
     pub live: Option<Live>,
-    /// It is going to be tried to settle what a disk error left behind.
-    pub settling: bool,
     /// Faults of the disk.
     pub meddling: Arc<Mutex<Meddling>>,
     /// How long its disk work takes, in milliseconds.
@@ -126,49 +83,50 @@ pub struct Node {
     pub rng: Rng,
     /// A session's number is never used twice.
     pub next_session: u64,
-    /// Times that the index was rebuilt.
+    /// Times that the folder was opened to the end, and that its index was rebuilt over it.
+    pub opened: u64,
+    /// See above.
     pub rebuilds: u64,
 }
 
 impl Node {
-    /// A machine with an empty, marked folder.
+    /// A machine with an empty directory.
     pub fn new(number: usize, keys: FolderKeys, id: net::Identity, mut rng: Rng) -> Self {
         let disk = Arc::new(MemDisk::new());
         disk.set_clock_ns(EPOCH_NS);
-        let made = Marker(rng.array())
-            .create(&*disk)
-            .and_then(|()| disk.sync_all());
-        debug_assert!(made.is_ok());
-        let durable = Durable {
-            replica: ReplicaId(rng.next() | 1),
-            counters: 1,
-            seqs: 1,
-            run: None,
-            next: None,
-        };
         let meddling = Meddling {
             rng: Some(rng.fork()),
             ..Meddling::default()
         };
         Self {
             number,
+            home: SimHome::new(Arc::clone(&disk), rng.fork()),
             disk,
-            index: MemIndex::new(),
             backup: None,
-            durable,
             keys,
             id,
             run: 0,
             boot: Duration::ZERO,
             skew_ns: 0,
             live: None,
-            settling: false,
             meddling: Arc::new(Mutex::new(meddling)),
             slow_ms: rng.range(1, 30),
             rng,
             next_session: 1,
+            opened: 0,
             rebuilds: 0,
         }
+    }
+
+    /// The index as it is now.
+    pub fn index(&self) -> MemIndex {
+        self.home.index()
+    }
+
+    /// Whether its folder is open, so that it takes sessions.
+    pub fn is_open(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| live.driver.open().is_some())
     }
 
     /// Whether it may write to the folder.
@@ -206,116 +164,23 @@ impl Node {
         result
     }
 
-    /// Starts the daemon, or crashes on the way: then it must be started again. In a `calm` start nothing
-    /// goes wrong by chance.
-    ///
-    /// # Errors
-    ///
-    /// Why it could not start.
-    pub fn start(&mut self, now: Duration, calm: bool) -> Result<(), String> {
+    /// Starts the daemon, whose driver opens the folder next.
+    pub fn start(&mut self, now: Duration) {
         self.run += 1;
-        self.settling = false;
         self.boot = now;
-        if !calm && self.rng.chance(10) {
-            let point = self.rng.below(40);
-            self.disk.set_crash_point(Some(point));
-        }
-        let fresh = self.open_index(calm)?;
-        let author = LocalAuthor(self.durable.replica);
-        let seed = self.keys.read().map_or(0, |read| read.chunk_seed());
-        let temps = Arc::new(Temps::new(Arc::clone(&self.disk), 0));
-        let policy = ApplyPolicy::default();
-        let applier = Applier::new(
-            Arc::clone(&self.disk),
-            Arc::clone(&temps),
-            author,
-            seed,
-            policy,
-        );
-        let recovered = self.on_disk(now, || applier.recover());
-        recovered.map_err(|e: io::Error| format!("recovery: {e}"))?;
-        self.disk.set_crash_point(None);
-        // Numbers come from ranges that are reserved before they are used.
-        // No two runs leave out as many.
-        let gap = (self.run.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 44;
-        let (counters, seqs) = (self.durable.counters + gap, self.durable.seqs + gap);
-        let counters = counters..counters + (1 << 20) + 40;
-        let seqs = seqs..seqs + (1 << 20) + 40;
-        (self.durable.counters, self.durable.seqs) = (counters.end, seqs.end);
-        let config = Config {
-            keys: self.keys.clone(),
-            era: 0,
-            replica: self.durable.replica,
-            counters,
-            seqs,
-            numbering: Generation(self.rng.next()),
-            seed: self.rng.next(),
-            rescan_s: if fresh { 3_600 } else { 7_200 },
+        let settings = Settings {
+            rescan_s: 3_600,
             paused: false,
+            policy: ApplyPolicy::default(),
+            archive: ArchivePolicy::default(),
+            hash_threads: 0,
         };
-        let engine =
-            Engine::new(config, self.index.clone(), self.now(now)).map_err(|e| e.to_string())?;
-        let scanner = Scanner::new(
-            Arc::clone(&self.disk),
-            self.index.clone(),
-            ScanOptions::inline(seed),
-        );
-        let chunks = ChunkStore::new(
-            Arc::clone(&self.disk),
-            self.index.clone(),
-            Arc::clone(&temps),
-        );
         self.live = Some(Live {
-            engine,
-            temps,
-            applier,
-            scanner,
-            chunks,
+            driver: Driver::new(self.home.clone(), self.keys.clone(), settings),
             sessions: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             tick: None,
-            temps_until: Duration::ZERO,
-            lost: false,
         });
-        Ok(())
-    }
-
-    /// Compares the index with the run noted beside it: one that belongs to another run was lost or
-    /// rolled back, and is built anew under a new replica id. Then begins a new run.
-    fn open_index(&mut self, calm: bool) -> Result<bool, String> {
-        let text = |e: sync_core::index::IndexError| e.to_string();
-        let found = self.index.fact(RUN).map_err(text)?;
-        let found = found
-            .and_then(|v| v.try_into().ok())
-            .map(|b| Generation(u64::from_be_bytes(b)));
-        let first = self.durable.run.is_none() && self.durable.next.is_none();
-        let fits = found.is_some() && (found == self.durable.run || found == self.durable.next);
-        // A machine that broke down in its very first start has an index without a run.
-        let young = self.durable.run.is_none() && found.is_none();
-        if !first && !fits && !young {
-            self.index = MemIndex::new();
-            self.durable.replica = ReplicaId(self.rng.next() | 1);
-            self.rebuilds += 1;
-        }
-        let run = Generation(self.rng.next());
-        self.durable.next = Some(run);
-        if !calm && self.rng.chance(3) {
-            return Err("the machine crashed before the index had its run".into());
-        }
-        let facts = vec![(RUN.to_vec(), Some(run.0.to_be_bytes().to_vec()))];
-        self.index
-            .commit(Batch {
-                facts,
-                ..Batch::default()
-            })
-            .map_err(text)?;
-        self.index.flush().map_err(text)?;
-        if !calm && self.rng.chance(3) {
-            return Err("the machine crashed before the run was noted".into());
-        }
-        self.durable.run = Some(run);
-        self.durable.next = None;
-        Ok(first)
     }
 
     /// Power fails, or the process alone dies.
@@ -330,7 +195,7 @@ impl Node {
                 self.disk.crash_seeded(seed);
             }
         }
-        self.index.crash();
+        self.home.crash();
     }
 }
 

@@ -279,7 +279,7 @@ impl Oracle {
     /// theirs, and so has this node, then a file whose deletion was forgotten is one of its people's own.
     fn forgotten(&self, node: &Node, nodes: &[Node], path: &[u8]) -> bool {
         let known = |node: &Node| {
-            let entry = RelPath::parse(path).ok().map(|p| node.index.entry(&p));
+            let entry = RelPath::parse(path).ok().map(|p| node.index().entry(&p));
             !matches!(entry, Some(Ok(e)) if e.as_ref().is_none_or(|e| e.announced().is_none()))
         };
         self.index_lost && self.read_only.contains(&node.number) && !nodes.iter().any(known)

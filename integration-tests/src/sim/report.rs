@@ -31,6 +31,8 @@ pub struct Totals {
     pub crashes: u64,
     pub crashes_in_apply: u64,
     pub crashes_in_start: u64,
+    /// Folders that gave up because something failed, and were opened anew.
+    pub ended: u64,
     pub resets: u64,
     pub partitions: u64,
     pub rebuilds: u64,
@@ -56,6 +58,7 @@ impl Totals {
         self.crashes += o.crashes;
         self.crashes_in_apply += o.crashes_in_apply;
         self.crashes_in_start += o.crashes_in_start;
+        self.ended += o.ended;
         self.resets += o.resets;
         self.partitions += o.partitions;
         self.rebuilds += o.rebuilds;

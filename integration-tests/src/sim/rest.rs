@@ -51,7 +51,7 @@ impl Simulation {
         let mut any = false;
         for number in 0..self.nodes.len() {
             let held = self.nodes[number]
-                .index
+                .index()
                 .totals()
                 .is_ok_and(|t| t.held_back > 0);
             if held && self.nodes[number].live.is_some() {

@@ -125,7 +125,7 @@ impl Simulation {
     /// Takes a node's index away while it is down.
     pub fn lose_index(&mut self, node: usize) {
         self.crash(node, false);
-        self.nodes[node].index = sync_core::index::MemIndex::new();
+        self.nodes[node].home.lose_index();
         self.oracle.index_lost = true;
     }
 
@@ -151,12 +151,15 @@ impl Simulation {
 
     /// Files whose deletion is held back on a node.
     pub fn held(&self, node: usize) -> u64 {
-        self.nodes[node].index.totals().map_or(0, |t| t.held_back)
+        self.nodes[node].index().totals().map_or(0, |t| t.held_back)
     }
 
     /// Local states that a read-only node can't publish.
     pub fn local_edits(&self, node: usize) -> u64 {
-        self.nodes[node].index.totals().map_or(0, |t| t.local_edits)
+        self.nodes[node]
+            .index()
+            .totals()
+            .map_or(0, |t| t.local_edits)
     }
 
     /// A node's tree.

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use sync_core::{
-    engine::{Input, Output},
-    fetch::TempJob,
+    engine::Input,
     message::{EngineMessage, Message, Records},
 };
 
@@ -30,18 +29,6 @@ pub(super) fn word(input: &Input) -> &'static str {
     }
 }
 
-pub(super) fn work_word(output: &Output) -> &'static str {
-    match output {
-        Output::Scan { .. } => "scan",
-        Output::Apply { .. } => "apply",
-        Output::Flush { .. } => "flush",
-        Output::Temp(TempJob::Check { .. }) => "check-temp",
-        Output::Temp(TempJob::CopyLocal { .. }) => "copy-local",
-        Output::Temp(TempJob::Write { .. }) => "write",
-        _ => "work",
-    }
-}
-
 pub(super) fn show_input(input: &Input) -> String {
     match input {
         Input::Object {
@@ -60,22 +47,6 @@ pub(super) fn show_input(input: &Input) -> String {
             let items: Vec<_> = items.iter().map(|i| (&i.path, &i.found)).collect();
             format!("scanned {scan} {items:?}")
         }
-        other => format!("{other:?}"),
-    }
-}
-
-pub(super) fn show_output(output: &Output) -> String {
-    match output {
-        Output::Temp(TempJob::Write {
-            content,
-            offset,
-            index,
-            ..
-        }) => format!("write {content:?} {index} at {offset}"),
-        Output::Temp(TempJob::Check { content, .. }) => format!("check temp {content:?}"),
-        Output::Temp(TempJob::CopyLocal {
-            content, chunks, ..
-        }) => format!("copy {} chunks to {content:?}", chunks.len()),
         other => format!("{other:?}"),
     }
 }

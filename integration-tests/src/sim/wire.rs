@@ -30,7 +30,7 @@ impl Simulation {
 
     /// Plans a connection, if both nodes are up and have none.
     pub(crate) fn maybe_dial(&mut self, pair: Pair) {
-        let both = self.nodes[pair.0].live.is_some() && self.nodes[pair.1].live.is_some();
+        let both = self.nodes[pair.0].is_open() && self.nodes[pair.1].is_open();
         let Some(link) = self.links.get_mut(&pair) else {
             return;
         };
@@ -42,7 +42,7 @@ impl Simulation {
     }
 
     pub(crate) fn dial(&mut self, pair: Pair) {
-        let both = self.nodes[pair.0].live.is_some() && self.nodes[pair.1].live.is_some();
+        let both = self.nodes[pair.0].is_open() && self.nodes[pair.1].is_open();
         let Some(link) = self.links.get_mut(&pair) else {
             return;
         };
@@ -73,6 +73,19 @@ impl Simulation {
         for side in 0..2 {
             self.kick(pair, side);
             self.set_timer(pair, side);
+        }
+    }
+
+    /// All connections of a node break.
+    pub(crate) fn break_all(&mut self, number: usize) {
+        let pairs: Vec<_> = self
+            .links
+            .keys()
+            .copied()
+            .filter(|p| p.0 == number || p.1 == number)
+            .collect();
+        for pair in pairs {
+            self.break_conn(pair);
         }
     }
 

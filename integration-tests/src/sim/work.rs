@@ -1,110 +1,134 @@
-//! What engines want done: when it is done, and what follows.
+//! What drivers want done: when it is done, and what follows.
 
 use std::time::Duration;
 
 use sync_core::{
-    engine::{Event as EngineEvent, Output},
-    ids::{Generation, SessionId},
-    index::IndexError,
+    engine::Event as EngineEvent,
+    ids::SessionId,
     message::{EngineMessage, Message, ObjectMessage, Request},
 };
+use sync_store::driver::{Effect, Job, Lane};
 
-use super::{
-    Event, Simulation, shell,
-    show::{show_message, show_output, work_word},
-    user,
-};
-
-/// How often it is tried to settle what a disk error left behind.
-const SETTLE_AGAIN: Duration = Duration::from_secs(5);
+use super::{Event, Simulation, home::SimHome, shell, show::show_message, user};
 
 impl Simulation {
-    pub(super) fn output(&mut self, number: usize, output: Output) {
-        let run = self.nodes[number].run;
-        let slow = self.nodes[number].slow_ms;
-        if !matches!(output, Output::Event(_) | Output::Scan { .. }) {
-            self.activity += 1;
-            // Asking around for what nobody has doesn't keep the others from resting.
-            let asks = |m: &Message| {
-                use EngineMessage::{Have, WhoHas};
-                matches!(m, Message::Engine(WhoHas(_) | Have(_)))
-            };
-            if !matches!(&output, Output::Send { message, .. } if asks(message)) {
-                self.active_at = self.now;
-            }
-        }
-        let delay = match &output {
-            Output::Send { session, message } => {
-                self.totals.messages += 1;
-                let bytes = message.encode();
-                self.trace.step(self.now, number, "send", &bytes);
-                let (session, now) = (*session, self.now);
-                self.trace.line(now, number, || {
-                    format!("send {session:?} {}", show_message(message))
-                });
-                self.send(number, session, bytes);
-                return;
-            }
-            Output::Event(event) => {
+    /// Something that a driver wants of others than its disk.
+    pub(super) fn effect(&mut self, number: usize, effect: Effect) {
+        match effect {
+            Effect::Send { session, message } => self.says(number, session, &message),
+            Effect::Event(event) => {
                 if let EngineEvent::Conflict { .. } = event {
                     self.totals.conflicts += 1;
                 }
                 self.trace
                     .line(self.now, number, || format!("event {event:?}"));
-                return;
             }
-            Output::Ban { reason, .. } => {
-                let reason = reason.clone();
-                return self.fail(format!("node {number} bans an honest peer: {reason}"));
+            Effect::Ban { reason, .. } => {
+                self.fail(format!("node {number} bans an honest peer: {reason}"));
             }
-            Output::IndexFailed(IndexError::Restored) => {
+            Effect::Restored => {
+                self.trace.line(self.now, number, || "restored".into());
                 if !self.oracle.index_lost {
-                    return self.fail(format!("node {number} takes itself for restored"));
+                    self.fail(format!("node {number} takes itself for restored"));
                 }
-                // The index is set aside at the next start.
+            }
+            Effect::Opened { notices, rebuilt } => {
+                self.trace
+                    .step(self.now, number, "opened", &[u8::from(rebuilt)]);
+                self.trace
+                    .line(self.now, number, || format!("opened, {notices:?}"));
                 let node = &mut self.nodes[number];
-                node.durable.run = Some(Generation(node.rng.next()));
-                node.durable.next = None;
-                return self.crash(number, true);
+                node.rebuilds += u64::from(rebuilt);
+                node.opened += 1;
+                // Whoever broke down in the very first opening has lost nothing by it.
+                self.oracle.index_lost |= rebuilt && node.opened > 1;
+                self.dial_all(number);
             }
-            Output::IndexFailed(error) => {
-                let error = error.to_string();
-                return self.fail(format!("node {number}: the index failed: {error}"));
+            Effect::Closing => {
+                self.trace.step(self.now, number, "closing", &[]);
+                self.trace.line(self.now, number, || "closing".into());
+                if let Some(live) = &mut self.nodes[number].live {
+                    live.sessions.clear();
+                }
+                self.break_all(number);
             }
-            Output::Scan { .. } => {
+            Effect::Ended { reason } => {
+                self.trace
+                    .line(self.now, number, || format!("ended: {reason:?}"));
+                self.totals.ended += 1;
+                self.stopped(number);
+            }
+            Effect::Stopped { reason } | Effect::RootLost { reason } => {
+                self.trace.line(self.now, number, || reason);
+            }
+            // What happened while it was away may have gone unseen, as when it is watched anew.
+            Effect::RootBack => {
+                self.heap.push(self.now, Event::Watch(number, Vec::new()));
+            }
+            Effect::Took(..) => {}
+        }
+    }
+
+    fn says(&mut self, number: usize, session: SessionId, message: &Message) {
+        self.activity += 1;
+        // Asking around for what nobody has doesn't keep the others from resting.
+        let asks = |m: &Message| {
+            use EngineMessage::{Have, WhoHas};
+            matches!(m, Message::Engine(WhoHas(_) | Have(_)))
+        };
+        if !asks(message) {
+            self.active_at = self.now;
+        }
+        self.totals.messages += 1;
+        let bytes = message.encode();
+        self.trace.step(self.now, number, "send", &bytes);
+        let now = self.now;
+        self.trace.line(now, number, || {
+            format!("send {session:?} {}", show_message(message))
+        });
+        self.send(number, session, bytes);
+    }
+
+    /// A driver wants a job done: when.
+    pub(super) fn plan_job(&mut self, number: usize, job: Job<SimHome>) {
+        let run = self.nodes[number].run;
+        let slow = self.nodes[number].slow_ms;
+        if job.lane() != Lane::Scan && !job.is_housekeeping() {
+            self.activity += 1;
+            self.active_at = self.now;
+        }
+        let delay = match job.lane() {
+            Lane::Scan => {
                 self.scans += 1;
                 self.rng.millis(0, 15)
             }
-            Output::Flush { .. } if self.rng.chance(3) => self.rng.millis(100, 900),
-            Output::Temp(_) => {
-                let now = self.now;
-                let wait = self.rng.millis(0, slow);
-                let Some(live) = &mut self.nodes[number].live else {
-                    return;
-                };
-                live.temps_until = live.temps_until.max(now + wait);
-                live.temps_until - now
-            }
+            Lane::Store if self.rng.chance(3) => self.rng.millis(100, 900),
             _ => self.rng.millis(0, slow),
         };
         self.heap
-            .push(self.now + delay, Event::Work(number, run, Box::new(output)));
+            .push(self.now + delay, Event::Work(number, run, Box::new(job)));
     }
 
-    pub(super) fn work(&mut self, number: usize, output: Output) {
-        let name = work_word(&output);
-        let applies = matches!(output, Output::Apply { .. });
-        self.trace.step(self.now, number, name, &[]);
-        self.trace.line(self.now, number, || show_output(&output));
-        let crash_at = (applies && self.doomed.contains(&number)).then(|| self.rng.below(30));
-        let may_race = applies || matches!(output, Output::Scan { .. });
+    pub(super) fn work(&mut self, number: usize, job: Job<SimHome>) {
+        let (lane, applies, opens) = (job.lane(), job.applies(), job.opens());
+        self.trace.step(self.now, number, lane.as_str(), &[]);
+        self.trace.line(self.now, number, || format!("{job:?}"));
+        let mut dies = (None, None);
+        if applies && self.doomed.contains(&number) {
+            dies.0 = Some(self.rng.below(30));
+        }
+        if opens && !self.calm {
+            dies.0 = self.rng.chance(10).then(|| self.rng.below(60));
+            dies.1 = self.rng.chance(6).then(|| self.rng.below(3));
+        }
+        let may_race = applies || lane == Lane::Scan;
         if may_race && !self.calm && self.people.chance(6) && self.may_act(number) {
             let op = user::draw(&mut self.people, &self.nodes[number].disk, &self.habits);
             let after = self.people.below(40);
             self.nodes[number].meddle().race = op.map(|op| (after, op));
         }
         let before = self.nodes[number].disk.mutations();
-        let done = shell::work(&mut self.nodes[number], output, self.now, crash_at);
+        let done = shell::run(&mut self.nodes[number], job, self.now, dies);
         let raced = {
             let mut meddling = self.nodes[number].meddle();
             meddling.race = None;
@@ -116,7 +140,29 @@ impl Simulation {
                 .line(self.now, number, || format!("meanwhile: {}", op.show()));
             self.acted(number, &op, &effect);
         }
-        self.done(number, done, applies, before);
+        if done.died {
+            self.doomed.remove(&number);
+            match opens {
+                true => self.totals.crashes_in_start += 1,
+                false => self.totals.crashes_in_apply += 1,
+            }
+            self.crash(number, true);
+            return;
+        }
+        let mutations = self.nodes[number].disk.mutations();
+        if mutations != before {
+            self.trace
+                .step(self.now, number, "disk", &mutations.to_le_bytes());
+            // The others touch what is the daemon's alone.
+            if matches!(lane, Lane::Apply | Lane::Door) {
+                self.check_disk(number);
+            }
+        }
+        let run = self.nodes[number].run;
+        for (after, result) in done.results {
+            let event = Event::Result(number, run, Box::new(result));
+            self.heap.push(self.now + after, event);
+        }
     }
 
     /// A peer says something to the server of objects.
@@ -147,49 +193,14 @@ impl Simulation {
         self.trace.step(self.now, number, "serve", &[]);
         let now = self.now;
         self.trace.line(now, number, || format!("{request:?}"));
-        let before = self.nodes[number].disk.mutations();
-        let done = shell::serve(&self.nodes[number], session, request, self.now);
-        self.done(number, done, false, before);
-    }
-
-    /// What a disk error left behind is tried to be settled again.
-    pub(super) fn settle_again(&mut self, number: usize) {
-        self.trace.step(self.now, number, "settle", &[]);
-        let before = self.nodes[number].disk.mutations();
-        let mut done = shell::Done::default();
-        shell::settle_again(&self.nodes[number], self.now, &mut done);
-        self.done(number, done, true, before);
-    }
-
-    fn done(&mut self, number: usize, done: shell::Done, applies: bool, before: u64) {
-        if done.died {
-            self.doomed.remove(&number);
-            self.totals.crashes_in_apply += 1;
-            self.crash(number, true);
-            return;
-        }
-        if self.nodes[number].disk.mutations() != before {
-            self.trace.step(
-                self.now,
-                number,
-                "disk",
-                &self.nodes[number].disk.mutations().to_le_bytes(),
-            );
-            if applies {
-                self.check_disk(number);
-            }
-        }
-        let run = self.nodes[number].run;
-        if done.unsettled && !self.nodes[number].settling {
-            self.nodes[number].settling = true;
+        let served = shell::serve(&self.nodes[number], session, request, self.now);
+        if let Some(input) = served.suspects {
+            let run = self.nodes[number].run;
+            let at = self.now + Duration::from_millis(1);
             self.heap
-                .push(self.now + SETTLE_AGAIN, Event::Settle(number, run));
+                .push(at, Event::Input(number, run, Box::new(input)));
         }
-        for (after, input) in done.inputs {
-            self.heap
-                .push(self.now + after, Event::Input(number, run, Box::new(input)));
-        }
-        if let Some((session, request, objects)) = done.answer {
+        if let Some((session, request, objects)) = served.answer {
             self.answer(number, session, request, objects);
         }
     }

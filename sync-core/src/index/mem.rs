@@ -41,6 +41,8 @@ struct State {
     chunks: BTreeMap<ContentHash, Vec<ChunkPlace>>,
     pages: BTreeMap<ContentHash, Bytes>,
     batches: BTreeMap<BatchId, BatchRow>,
+    /// Which pages a content's manifest has.
+    manifests: BTreeMap<ContentRoot, BTreeSet<ContentHash>>,
     facts: BTreeMap<Vec<u8>, Vec<u8>>,
     totals: Totals,
 }
@@ -72,6 +74,22 @@ impl MemIndex {
     /// Most entries that one commit changed.
     pub fn largest_batch(&self) -> usize {
         self.lock().largest_batch
+    }
+
+    /// Removes the manifest pages of contents that no file has and that aren't `wanted`, and where their chunks
+    /// lie. How many pages went.
+    pub fn sweep(&self, wanted: &[ContentRoot]) -> u64 {
+        let state = &mut self.lock().now;
+        let here: BTreeSet<ContentRoot> = state.by_content.iter().map(|(c, _)| *c).collect();
+        let stays = |content: &ContentRoot| here.contains(content) || wanted.contains(content);
+        state.manifests.retain(|content, _| stays(content));
+        let used: BTreeSet<_> = state.manifests.values().flatten().copied().collect();
+        let before = state.pages.len();
+        state.pages.retain(|hash, _| used.contains(hash));
+        for places in state.chunks.values_mut() {
+            places.retain(|place| stays(&place.content));
+        }
+        (before - state.pages.len()) as u64
     }
 
     /// Number of entries.
@@ -226,6 +244,8 @@ impl Index for MemIndex {
             };
         }
         for put in batch.manifests {
+            let pages = state.manifests.entry(put.content).or_default();
+            pages.extend(put.pages.iter().map(|(hash, _)| *hash));
             state.pages.extend(put.pages);
             let mut offset = 0;
             for chunk in put.chunks {

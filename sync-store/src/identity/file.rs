@@ -14,7 +14,7 @@ const MAGIC: &[u8; 6] = b"syncd\0";
 const FORMAT: u8 = 1;
 const HASH: usize = 32;
 /// Longest sealed file.
-const MAX_SEALED: u64 = 64 * 1024;
+pub(super) const MAX_SEALED: u64 = 64 * 1024;
 
 /// Replaces the file `name` in `dir` by one with these bytes and permission bits. When it returns, the new
 /// file is durable; after a crash on the way, the old one is whole. One writer at a time for each name.
@@ -125,20 +125,14 @@ pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Writes a sealed file, 0600: magic, format, kind, body, and BLAKE3 over all of that.
+/// Writes a sealed file, 0600.
 pub(super) fn write_sealed(
     dir: &Path,
     name: &str,
     kind: u8,
     body: &[u8],
 ) -> Result<(), IdentityError> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(8 + body.len() + HASH));
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&[FORMAT, kind]);
-    bytes.extend_from_slice(body);
-    let hash = blake3::hash(&bytes);
-    bytes.extend_from_slice(hash.as_bytes());
-    write_atomic(dir, name, &bytes, 0o600).map_err(|source| IdentityError::Io {
+    write_atomic(dir, name, &seal(kind, body), 0o600).map_err(|source| IdentityError::Io {
         path: dir.join(name),
         source,
     })
@@ -149,11 +143,31 @@ pub(super) fn read_sealed(
     path: &Path,
     kind: u8,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
+    unseal(read_bounded(path, MAX_SEALED), path, kind)
+}
+
+/// The bytes of a sealed file: magic, format, kind, body, and BLAKE3 over all of that.
+pub(super) fn seal(kind: u8, body: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(8 + body.len() + HASH));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[FORMAT, kind]);
+    bytes.extend_from_slice(body);
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes
+}
+
+/// The body in the bytes that were read of a sealed file. `path` is for people.
+pub(super) fn unseal(
+    read: io::Result<Option<Vec<u8>>>,
+    path: &Path,
+    kind: u8,
+) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
     let damaged = |what: &str| IdentityError::Damaged {
         path: path.to_owned(),
         what: what.into(),
     };
-    let bytes = match read_bounded(path, MAX_SEALED) {
+    let bytes = match read {
         Ok(Some(bytes)) => Zeroizing::new(bytes),
         Ok(None) => return Ok(None),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is too long")),

@@ -4,7 +4,7 @@
 //! the last range was used, so it begins at its end: numbers are skipped, and none is used twice.
 
 use std::{
-    fs,
+    io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use std::{
 use minicbor::{Decode, Encode};
 use sync_core::{ids::ReplicaId, keys::FolderId};
 
-use super::{IdentityError, file, private_dir, random, random_number};
+use super::{IdentityError, PrivateDir, SmallFiles, file, private_dir};
 
 const KIND: u8 = 2;
 /// Numbers reserved at each start. The engine asks for more long before they run out.
@@ -20,8 +20,8 @@ const STEP: u64 = 1 << 24;
 
 /// The identity file of one folder, open.
 #[derive(Debug)]
-pub struct FolderIdentity {
-    dir: PathBuf,
+pub struct FolderIdentity<F = PrivateDir> {
+    files: F,
     name: String,
     stored: Stored,
 }
@@ -44,7 +44,7 @@ struct Stored {
 
 /// Where an identity came from.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Came {
+pub enum Origin {
     /// There was none: a new replica.
     New,
     /// It was read.
@@ -78,35 +78,45 @@ pub struct NewReplica {
     pub counters: Range<u64>,
 }
 
-impl FolderIdentity {
-    /// Opens the identity of `folder` in the directory `dir`, or makes one, and reserves a first range
-    /// of numbers. One opener at a time: whoever calls holds the daemon's lock.
+impl FolderIdentity<PrivateDir> {
+    /// Opens the identity of `folder` in the directory `dir`, which is made private, see
+    /// [`FolderIdentity::open_in`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and if the directory can't be made.
+    pub fn open(dir: &Path, folder: &FolderId) -> Result<(Self, Reserved, Origin), IdentityError> {
+        private_dir(dir).map_err(|source| IdentityError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+        Self::open_in(PrivateDir::new(dir), folder)
+    }
+}
+
+impl<F: SmallFiles> FolderIdentity<F> {
+    /// Opens the identity of `folder` among these files, or makes one, and reserves a first range of numbers.
+    /// One opener at a time: whoever calls holds the daemon's lock.
     ///
     /// # Errors
     ///
     /// A file that can't be read because of the disk, or that is of a later version, is an error and stays
-    /// as it is. A damaged one is moved aside, see [`Came::Replaced`].
-    pub fn open(dir: &Path, folder: &FolderId) -> Result<(Self, Reserved, Came), IdentityError> {
-        let hex = blake3::Hash::from_bytes(*folder.as_bytes()).to_hex();
-        let name = format!("folder-{}", hex.as_str());
-        let path = dir.join(&name);
-        private_dir(dir).map_err(|source| IdentityError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let (stored, came) = match read(&path) {
-            Ok(Some(stored)) => (stored, Came::Kept),
-            Ok(None) => (Stored::draw()?, Came::New),
-            Err(IdentityError::Damaged { what, .. }) => {
-                let stored = Stored::draw()?;
-                let moved_to = set_aside(dir, &name)?;
+    /// as it is. A damaged one is moved aside, see [`Origin::Replaced`].
+    pub fn open_in(files: F, folder: &FolderId) -> Result<(Self, Reserved, Origin), IdentityError> {
+        let name = format!("folder-{}", folder_name(folder));
+        let (stored, came) = match read(&files, &name) {
+            Ok(Some(stored)) => (stored, Origin::Kept),
+            Ok(None) => (Stored::draw(&files)?, Origin::New),
+            Err(IdentityError::Damaged { what, path }) => {
+                let stored = Stored::draw(&files)?;
+                let moved_to = at(&files, &name, files.set_aside(&name))?;
                 tracing::error!(
                     path = %path.display(), moved_to = %moved_to.display(), what,
                     "the folder's identity file was damaged; a new replica id is taken"
                 );
                 (
                     stored,
-                    Came::Replaced {
+                    Origin::Replaced {
                         moved_to,
                         reason: what,
                     },
@@ -115,14 +125,14 @@ impl FolderIdentity {
             Err(error) => return Err(error),
         };
         let mut this = Self {
-            dir: dir.to_owned(),
+            files,
             name,
             stored,
         };
         // A gap of a random size lies between the numbers of two runs: after a backup was restored, a run gives
         // other numbers than the run that was lost, and who is shown one of those knows that it never gave it.
         let gap = || match came {
-            Came::Kept => random_number().map(|n| n % MAX_GAP),
+            Origin::Kept => random_number(&this.files).map(|n| n % MAX_GAP),
             _ => Ok(0),
         };
         let counters = this.stored.counters.saturating_add(gap()?);
@@ -165,7 +175,7 @@ impl FolderIdentity {
     /// Takes a new replica id, because the old ones were used by a backup of us.
     /// Its counters go on above all that were ever reserved here.
     pub fn new_replica(&mut self) -> Result<NewReplica, IdentityError> {
-        let replica = ReplicaId(random_number()?);
+        let replica = ReplicaId(random_number(&self.files)?);
         let start = self.stored.counters;
         let end = add(start)?;
         self.update(|s| (s.replica, s.counters) = (replica, end))?;
@@ -177,7 +187,7 @@ impl FolderIdentity {
 
     /// Draws a new root marker, to be written to `.sync/id` when the user adopts another root.
     pub fn fresh_root_marker(&mut self) -> Result<[u8; 16], IdentityError> {
-        let root = random()?;
+        let root = random_bytes(&self.files)?;
         self.update(|s| s.root = root)?;
         Ok(root)
     }
@@ -188,31 +198,39 @@ impl FolderIdentity {
         change(&mut next);
         // Encoding to a vector can't fail, and an empty body would be found by the next reading.
         let body = minicbor::to_vec(&next).unwrap_or_default();
-        file::write_sealed(&self.dir, &self.name, KIND, &body)?;
+        let written = self.files.write(&self.name, &file::seal(KIND, &body));
+        at(&self.files, &self.name, written)?;
         self.stored = next;
         Ok(())
     }
 }
 
 impl Stored {
-    fn draw() -> Result<Self, IdentityError> {
-        let replica = ReplicaId(random_number()?);
+    fn draw<F: SmallFiles>(files: &F) -> Result<Self, IdentityError> {
+        let replica = ReplicaId(random_number(files)?);
         Ok(Self {
             replica,
             counters: 1,
             seqs: 1,
             era: 0,
-            root: random()?,
+            root: random_bytes(files)?,
         })
     }
 }
 
-fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
+/// A folder's id as names of files show it.
+pub fn folder_name(folder: &FolderId) -> String {
+    let hex = blake3::Hash::from_bytes(*folder.as_bytes()).to_hex();
+    hex.as_str().to_owned()
+}
+
+fn read<F: SmallFiles>(files: &F, name: &str) -> Result<Option<Stored>, IdentityError> {
+    let path = files.path(name);
     let damaged = |what| IdentityError::Damaged {
-        path: path.to_owned(),
+        path: path.clone(),
         what,
     };
-    let Some(body) = file::read_sealed(path, KIND)? else {
+    let Some(body) = file::unseal(files.read(name, file::MAX_SEALED), &path, KIND)? else {
         return Ok(None);
     };
     let stored: Stored = minicbor::decode(&body).map_err(|e| damaged(e.to_string()))?;
@@ -222,20 +240,26 @@ fn read(path: &Path) -> Result<Option<Stored>, IdentityError> {
     Ok(Some(stored))
 }
 
+fn random_number<F: SmallFiles>(files: &F) -> Result<u64, IdentityError> {
+    let number = files.random_number();
+    number.map_err(|e| IdentityError::Random(e.to_string()))
+}
+
+fn random_bytes<F: SmallFiles>(files: &F) -> Result<[u8; 16], IdentityError> {
+    let [low, high] = [random_number(files)?, random_number(files)?];
+    Ok(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+}
+
+fn at<F: SmallFiles, T>(files: &F, name: &str, result: io::Result<T>) -> Result<T, IdentityError> {
+    result.map_err(|source| IdentityError::Io {
+        path: files.path(name),
+        source,
+    })
+}
+
 /// Numbers that are left out between two runs, at most.
 const MAX_GAP: u64 = 1 << 24;
 
 fn add(start: u64) -> Result<u64, IdentityError> {
     start.checked_add(STEP).ok_or(IdentityError::Exhausted)
-}
-
-/// Moves a damaged file aside, over an older one.
-fn set_aside(dir: &Path, name: &str) -> Result<PathBuf, IdentityError> {
-    let to = dir.join(format!("{name}.damaged"));
-    let moved = fs::rename(dir.join(name), &to).and_then(|()| file::sync_dir(dir));
-    moved.map_err(|source| IdentityError::Io {
-        path: dir.join(name),
-        source,
-    })?;
-    Ok(to)
 }

@@ -9,6 +9,7 @@
 
 mod device;
 mod file;
+mod files;
 mod folder;
 mod secrets;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use thiserror::Error;
 
 pub use device::DeviceIdentity;
 pub use file::{private_dir, read_bounded, write_atomic};
-pub use folder::{Came, FolderIdentity, NewReplica, Reserved};
+pub use files::{PrivateDir, SmallFiles};
+pub use folder::{FolderIdentity, NewReplica, Origin, Reserved, folder_name};
 pub use secrets::SecretsFile;
 
 /// Why an identity file can't be used.

@@ -94,10 +94,10 @@ fn flip(bytes: &[u8], at: usize) -> Vec<u8> {
 fn a_folder_keeps_what_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let (first, _, came) = FolderIdentity::open(dir.path(), &FOLDER).unwrap();
-    assert_eq!(came, Came::New);
+    assert_eq!(came, Origin::New);
     let marker = *first.root_marker();
     let (second, _, came) = FolderIdentity::open(dir.path(), &FOLDER).unwrap();
-    assert_eq!(came, Came::Kept);
+    assert_eq!(came, Origin::Kept);
     assert_eq!(second.replica(), first.replica());
     assert_eq!(second.era(), 0);
     assert_eq!(*second.root_marker(), marker);
@@ -113,7 +113,7 @@ fn a_damaged_folder_file_makes_a_new_replica() {
     for at in 0..good.len() {
         fs::write(&path, flip(&good, at)).unwrap();
         let (new, _, came) = FolderIdentity::open(dir.path(), &FOLDER).unwrap();
-        let Came::Replaced { moved_to, .. } = came else {
+        let Origin::Replaced { moved_to, .. } = came else {
             panic!("not replaced at {at}")
         };
         assert_eq!(fs::read(moved_to).unwrap(), flip(&good, at));

@@ -1,4 +1,4 @@
-//! What each of the engine's outputs leads to.
+//! What each of the driver's effects and jobs leads to.
 
 use std::time::Duration;
 
@@ -6,46 +6,59 @@ use actix::{AsyncContext, Context};
 use serde_json::json;
 use sync_core::{
     control::{EventType, path_text},
-    engine::{Event, Input, Output},
-    index::IndexError,
+    engine::{Event, Input, State},
     path::RelPath,
 };
 use sync_net::actor::SendControl;
+use sync_store::{
+    actor::HashingTook,
+    driver::{Effect, Job, Told},
+};
 use tracing::{debug, info, warn};
 
-use super::{
-    FolderActor, Stage,
-    run_mark::RunMark,
-    workers::{ApplyJob, ScanJob, StoreJob},
-};
+use super::{FolderActor, messages::JobTold, open::OnDisk};
 use crate::{net::BanPeer, policy::Down};
 
-/// Rebuilds of the index in one run because peers know more of us than we do. Whoever makes us do more isn't
-/// to be trusted.
-const MAX_REBUILDS: u32 = 3;
-
 impl FolderActor {
-    /// Does all that the engine wants, and sets the timer for its next wish.
+    /// Does all that the driver wants, and sets the timer for its next wish.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
-        while let Stage::Open(open) = &mut self.stage {
-            let Some(output) = open.engine.poll_output() else {
+        loop {
+            if let Some(effect) = self.driver.poll_effect() {
+                self.effect(effect, ctx);
+            } else if let Some(job) = self.driver.poll_job() {
+                self.give(job, ctx);
+            } else {
                 break;
-            };
-            self.effect(output, ctx);
+            }
         }
         self.set_timer(ctx);
+    }
+
+    /// Has a pool run a job. What it tells comes back as [`JobTold`].
+    fn give(&self, job: Job<OnDisk>, ctx: &mut Context<Self>) {
+        let (lane, ticket) = (job.lane(), job.ticket());
+        let (told, broke) = (ctx.address(), ctx.address());
+        let permits = self.permits.clone();
+        let run = move || {
+            job.run(&mut |result| {
+                // A scan finds faster than the engine takes.
+                let many = matches!(result.told, Told::Input(Input::Scanned { .. }));
+                let permit = many.then(|| permits.take());
+                told.do_send(JobTold(result, permit));
+            });
+        };
+        self.wires.pools.run(lane, run, move || {
+            broke.do_send(JobTold(ticket.broke(), None))
+        });
     }
 
     /// One timer at most: set anew only if something is due before it. It may fire early, which does no
     /// harm; a busy folder would otherwise set it with every message.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let Stage::Open(open) = &mut self.stage else {
+        let Some(due) = self.driver.next_timeout() else {
             return;
         };
-        let Some(due) = open.engine.next_timeout() else {
-            return;
-        };
-        match open.timer {
+        match self.timer {
             Some((armed, _)) if armed <= due => return,
             Some((_, timer)) => {
                 ctx.cancel_future(timer);
@@ -56,22 +69,17 @@ impl FolderActor {
             .saturating_sub(self.wires.mono())
             .max(Duration::from_millis(1));
         let timer = ctx.run_later(wait, |actor, ctx| {
-            if let Stage::Open(open) = &mut actor.stage {
-                open.timer = None;
-                actor.handle_input(Input::Tick, ctx);
-            }
+            actor.timer = None;
+            actor.driver.handle_timeout(actor.wires.now());
+            actor.pump(ctx);
         });
-        open.timer = Some((due, timer));
+        self.timer = Some((due, timer));
     }
 
-    fn effect(&mut self, output: Output, ctx: &mut Context<Self>) {
-        let Stage::Open(open) = &mut self.stage else {
-            return;
-        };
-        let workers = &open.workers;
-        // A channel is closed only if its thread has panicked, and that is told by the thread.
-        match output {
-            Output::Send { session, message } => {
+    fn effect(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        let name = &self.entry.name;
+        match effect {
+            Effect::Send { session, message } => {
                 let Some(link) = self.sessions.get(&session) else {
                     return;
                 };
@@ -79,45 +87,51 @@ impl FolderActor {
                 link.info.count_sent(bytes.len());
                 link.actor.do_send(SendControl(bytes));
             }
-            Output::Ban { session, reason } => {
+            Effect::Ban { session, reason } => {
                 if let Some(peers) = self.wires.peers.addr() {
                     peers.do_send(BanPeer { session, reason });
                 }
             }
-            Output::Scan { scan, what } => drop(workers.scan.send(ScanJob { scan, what })),
-            Output::Apply { group, actions } => {
-                drop(workers.apply.send(ApplyJob::Group { group, actions }));
+            Effect::Event(event) => self.tell(event),
+            Effect::Took(paths, took) => {
+                if let Some(watcher) = &self.watcher {
+                    watcher.do_send(HashingTook(paths, took));
+                }
             }
-            Output::Flush { flush } => drop(workers.store.send(StoreJob::Flush { flush })),
-            Output::Reserve { counters, seqs } => {
-                drop(workers.store.send(StoreJob::Reserve { counters, seqs }));
+            Effect::Opened { notices, .. } => self.opened(&notices, ctx),
+            Effect::Closing => self.let_go(),
+            Effect::Stopped { reason } => {
+                warn!(folder = %name, reason, "stopped until this is settled");
+                self.tell_stopped(&reason);
             }
-            Output::Temp(job) => drop(workers.write.send(job)),
-            Output::Event(event) => self.tell(event),
-            Output::IndexFailed(IndexError::Restored) => self.restored(ctx),
-            Output::IndexFailed(error) => {
-                let remedy = match &error {
-                    IndexError::Unavailable(_) => "it is opened again by itself",
-                    IndexError::Corrupt(_) | IndexError::Restored => "it is rebuilt from the files",
-                };
-                self.end(Down::Failed(format!("{error}; {remedy}")), ctx);
+            Effect::RootLost { reason } => {
+                warn!(folder = %name, reason, "nothing is touched until this is settled");
+            }
+            Effect::RootBack => {
+                info!(folder = %name, "the folder's directory is back");
+                self.watch_root(ctx);
+            }
+            Effect::Restored => {
+                warn!(folder = %name, "peers know more of us than the index: it is rebuilt from the files");
+            }
+            Effect::Ended { reason } => {
+                self.down = Some(match reason {
+                    None => Down::Done,
+                    Some(reason) => {
+                        self.tell_stopped(&reason);
+                        Down::Failed(reason)
+                    }
+                });
+                actix::ActorContext::stop(ctx);
             }
         }
     }
 
-    /// The index is older than what peers know of us: it is set aside and rebuilt, at once.
-    fn restored(&mut self, ctx: &mut Context<Self>) {
-        let error = IndexError::Restored;
-        if let Err(error) = RunMark::spoil(&self.places.identity, &self.places.id) {
-            warn!(%error, "the run mark can't be written");
-        }
-        self.rebuilds += 1;
-        if self.rebuilds > MAX_REBUILDS {
-            let reason = format!("{error}, and again after it was rebuilt from the files");
-            return self.end(Down::Failed(reason), ctx);
-        }
-        warn!(folder = %self.entry.name, %error, "the index is rebuilt from the files");
-        self.reopen(ctx);
+    fn tell_stopped(&self, reason: &str) {
+        let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
+        self.wires
+            .events
+            .push(EventType::FolderState, Some(&self.entry.name), data);
     }
 
     /// Puts an event into the log that people and programs follow.
@@ -147,10 +161,8 @@ impl FolderActor {
                 )
             }
             Event::State(state) => {
-                let reason = match &self.stage {
-                    Stage::Open(open) => open.engine.status().ok().and_then(|status| status.reason),
-                    _ => None,
-                };
+                let open = self.driver.open();
+                let reason = open.and_then(|open| open.engine().status().ok()?.reason);
                 debug!(folder = %name, state = state.as_str(), "state");
                 let kind = reason.as_ref().map(|reason| reason.kind());
                 let reason = reason.map(|reason| reason.to_string());

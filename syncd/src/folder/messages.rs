@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use serde_json::json;
 use sync_core::{
-    control::{ErrorItem, EventType, FileInfo, Folder},
-    engine::{Input, State},
+    control::{ErrorItem, FileInfo, Folder},
+    engine::Input,
     ids::SessionId,
     index::IndexError,
     message::EngineMessage,
@@ -17,75 +16,23 @@ use sync_net::{
     stream::SessionHandle,
 };
 use sync_store::{
-    actor::{HashingTook, StoreDied, Watched},
+    actor::{StoreDied, Watched},
+    driver::JobResult,
     watch::{Dirty, WatchEvent},
 };
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{
-    FolderActor, LOOK_AGAIN, Link, Stage,
-    open::{self, OpenFolderError, Opened},
+    FolderActor, Link,
+    open::{self, OnDisk},
+    permits::Permit,
     serve,
-    workers::{ApplyJob, Back},
 };
 use crate::{
     net::{PeerInfo, reader::Object},
-    policy::Down,
     wiring::RosterEntry,
 };
-
-/// How an opening went.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct OpenResult(pub(super) Result<Box<Opened>, OpenFolderError>);
-
-impl Handler<OpenResult> for FolderActor {
-    type Result = ();
-
-    fn handle(&mut self, OpenResult(result): OpenResult, ctx: &mut Self::Context) {
-        if self.down.is_some() || !matches!(self.stage, Stage::Opening) {
-            return;
-        }
-        match result {
-            Ok(opened) => {
-                if let Err(reason) = self.opened(*opened, ctx) {
-                    self.end(Down::Failed(reason), ctx);
-                }
-            }
-            Err(OpenFolderError::Root { reason, remedy }) => {
-                warn!(folder = %self.entry.name, reason, "stopped until this is settled");
-                let data = json!({ "state": State::Stopped.as_str(), "reason": reason });
-                self.wires
-                    .events
-                    .push(EventType::FolderState, Some(&self.entry.name), data);
-                self.stage = Stage::Lost {
-                    reason,
-                    hint: remedy.map(str::to_owned),
-                };
-                ctx.run_later(LOOK_AGAIN, |actor, ctx| {
-                    if matches!(actor.stage, Stage::Lost { .. }) {
-                        actor.begin_opening(None, ctx);
-                    }
-                });
-            }
-            Err(error) => self.end(Down::Failed(error.to_string()), ctx),
-        }
-    }
-}
-
-/// The threads of a closed folder have ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Closed;
-
-impl Handler<Closed> for FolderActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Closed, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
 
 /// Closes the folder: what runs is finished, the index is flushed, then the actor ends.
 #[derive(Debug, Message)]
@@ -96,36 +43,23 @@ impl Handler<StopFolder> for FolderActor {
     type Result = ();
 
     fn handle(&mut self, _: StopFolder, ctx: &mut Self::Context) {
-        self.end(Down::Done, ctx);
+        self.driver.stop(None);
+        self.pump(ctx);
     }
 }
 
-impl Handler<Back> for FolderActor {
+/// What a job tells its folder; the permit is given back when it was taken.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct JobTold(pub(super) JobResult<OnDisk>, pub(super) Option<Permit>);
+
+impl Handler<JobTold> for FolderActor {
     type Result = ();
 
-    fn handle(&mut self, back: Back, ctx: &mut Self::Context) {
-        match back {
-            Back::Input(input, permit) => {
-                self.handle_input(*input, ctx);
-                drop(permit);
-            }
-            Back::Root(state) => self.root_found(state, ctx),
-            Back::Took(paths, took) => {
-                if let Stage::Open(open) = &self.stage
-                    && let Some(watcher) = &open.watcher
-                {
-                    watcher.do_send(HashingTook(paths, took));
-                }
-            }
-            Back::Died(thread) => {
-                self.end(
-                    Down::Failed(format!(
-                        "the folder's {thread} thread broke off; see the log"
-                    )),
-                    ctx,
-                );
-            }
-        }
+    fn handle(&mut self, JobTold(result, permit): JobTold, ctx: &mut Self::Context) {
+        self.driver.handle_result(result, self.wires.now());
+        self.pump(ctx);
+        drop(permit);
     }
 }
 
@@ -133,9 +67,9 @@ impl Handler<Watched> for FolderActor {
     type Result = ();
 
     fn handle(&mut self, watched: Watched, ctx: &mut Self::Context) {
-        let Stage::Open(open) = &mut self.stage else {
+        if self.driver.open().is_none() {
             return;
-        };
+        }
         let name = &self.entry.name;
         match watched {
             Watched::Saw(WatchEvent::Dirty(Dirty::Paths(paths))) => {
@@ -144,15 +78,15 @@ impl Handler<Watched> for FolderActor {
             Watched::Saw(WatchEvent::Dirty(Dirty::All)) => self.handle_input(Input::DirtyAll, ctx),
             Watched::Saw(WatchEvent::Degraded { reason }) => {
                 warn!(folder = %name, reason, "changes may be found by scans only");
-                open.hint = Some(reason);
+                self.hint = Some(reason);
             }
             Watched::NotStarted(error) => {
                 warn!(folder = %name, %error, "the folder can't be watched; changes are found by scans only");
-                open.hint = Some(format!("changes here are found by scans only: {error}"));
+                self.hint = Some(format!("changes here are found by scans only: {error}"));
             }
             Watched::Died => {
                 let reason = "the folder's watcher broke off; see the log".to_owned();
-                self.end(Down::Failed(reason), ctx);
+                self.fail(reason, ctx);
             }
         }
     }
@@ -181,7 +115,7 @@ impl Handler<PeerUp> for FolderActor {
             actor,
             requests,
         } = up;
-        let Stage::Open(open) = &self.stage else {
+        let Some(reading) = self.reading.clone() else {
             actor.do_send(Close(Goodbye::Busy));
             return;
         };
@@ -189,7 +123,7 @@ impl Handler<PeerUp> for FolderActor {
             &self.wires.runtime,
             handle,
             Arc::clone(&info),
-            open.reading.clone(),
+            reading,
             ctx.address().downgrade(),
         );
         let (session, peer, level) = (info.session, info.peer, info.level);
@@ -299,7 +233,7 @@ impl Handler<ServeTrouble> for FolderActor {
     fn handle(&mut self, trouble: ServeTrouble, ctx: &mut Self::Context) {
         match trouble {
             ServeTrouble::Suspects(paths) => self.handle_input(Input::Dirty(paths), ctx),
-            ServeTrouble::Index(error) => self.end(Down::Failed(error.to_string()), ctx),
+            ServeTrouble::Index(error) => self.fail(error.to_string(), ctx),
         }
     }
 }
@@ -308,9 +242,9 @@ impl Handler<StoreDied> for FolderActor {
     type Result = ();
 
     fn handle(&mut self, _: StoreDied, ctx: &mut Self::Context) {
-        if matches!(self.stage, Stage::Open(_)) {
+        if self.driver.open().is_some() {
             let reason = "the folder's chunk store broke off; see the log".to_owned();
-            self.end(Down::Failed(reason), ctx);
+            self.fail(reason, ctx);
         }
     }
 }
@@ -354,20 +288,9 @@ impl Handler<FolderAsk> for FolderActor {
             FolderAsk::Approve => self.handle_input(Input::Approve, ctx),
             FolderAsk::Reject => self.handle_input(Input::Reject, ctx),
             FolderAsk::Tune(entry) => {
-                let (old, new) = (&self.entry.settings, &entry.settings);
-                let anew = old.rescan != new.rescan || old.min_free != new.min_free;
                 self.entry = *entry;
-                match &self.stage {
-                    // These are fixed when the folder is opened.
-                    Stage::Open(_) if anew => self.reopen(ctx),
-                    Stage::Open(open) => {
-                        let _ = open
-                            .workers
-                            .apply
-                            .send(ApplyJob::Policy(open::policy(&self.entry)));
-                    }
-                    _ => {}
-                }
+                self.driver.tune(open::settings(&self.entry));
+                self.pump(ctx);
             }
         }
     }

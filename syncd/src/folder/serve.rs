@@ -20,7 +20,6 @@ use sync_core::{
 use sync_net::{Goodbye, session::SendError, stream::SessionHandle};
 use sync_store::{
     actor::{ReadError, ReadObjects, StoreActor},
-    chunks::ChunkStore,
     fs::RootDisk,
     sled_index::SledIndex,
 };
@@ -33,8 +32,6 @@ use tracing::{debug, warn};
 use super::{FolderActor, ServeTrouble};
 use crate::net::PeerInfo;
 
-/// The store of a folder.
-pub(super) type Store = ChunkStore<RootDisk, SledIndex>;
 /// The actor that reads from it.
 pub(super) type Reading = StoreActor<RootDisk, SledIndex>;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor, Addr};
 use sync_discovery::FolderTag;
 use sync_net::{
     actor::{ListenerActor, ListenerConfig, Stop as StopListener},
@@ -103,39 +103,25 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
     }
 }
 
-/// A folder's thread, which ends with it: dropping an arbiter alone leaves its thread running.
-pub(super) struct FolderThread(pub(super) Arbiter);
-
-impl Drop for FolderThread {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-/// A folder, on a thread of its own: its engine reads the index, and must not hold up the others.
+/// A folder, on one of the threads that folders share: its engine reads the index, and must not hold up the
+/// network.
 pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
     let wires = Arc::clone(wires);
     let name = part::folder(&tag);
-    let mut thread: Option<FolderThread> = None;
+    let thread = wires.engines.next();
     let factory = Box::new(move |reporter: Reporter| {
         let entry = wires
             .roster()
             .get(&tag)
             .cloned()
             .ok_or("the folder was removed")?;
-        let thread = match thread.take().filter(|thread| thread.0.alive()) {
-            Some(old) => thread.insert(old),
-            None => thread.insert(FolderThread(
-                Arbiter::try_new().map_err(|e| format!("no thread for the folder: {e}"))?,
-            )),
-        };
         let watch = FolderWatch {
             wires: Arc::clone(&wires),
             tag,
             reporter: Some(reporter),
         };
         let shared = Arc::clone(&wires);
-        let addr = FolderActor::start_in_arbiter(&thread.0.handle(), move |_| {
+        let addr = FolderActor::start_in_arbiter(&thread, move |_| {
             FolderActor::new(shared, tag, entry, watch)
         });
         wires.folders().insert(

@@ -1,6 +1,6 @@
 //! Parts on real sockets of the loopback interface, and what tests of other modules need to have some.
 
-use super::{parts::FolderThread, *};
+use super::*;
 use crate::{
     net::StopPeers,
     options::{BIND, Interface},
@@ -28,7 +28,8 @@ pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
         1,
         zeroize::Zeroizing::new([7; 32]),
         Settings::new(line, Values::default()),
-    );
+    )
+    .unwrap();
     (dir, Arc::new(wires))
 }
 
@@ -90,14 +91,17 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
 }
 
 #[actix::test]
-async fn a_folders_thread_ends_with_the_folder() {
-    let thread = FolderThread(Arbiter::new());
-    let handle = thread.0.handle();
-    assert!(handle.spawn(async {}));
-    drop(thread);
+async fn folders_share_few_threads_that_end_with_them() {
+    let engines = Engines::start().unwrap();
+    let all: Vec<_> = (0..100).map(|_| engines.next()).collect();
+    assert!(engines.threads.len() <= 4);
+    assert!(all.iter().all(|handle| handle.spawn(async {})));
+    drop(engines);
     let ended = async {
-        while handle.spawn(async {}) {
-            tokio::task::yield_now().await;
+        for handle in &all {
+            while handle.spawn(async {}) {
+                tokio::task::yield_now().await;
+            }
         }
     };
     let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;

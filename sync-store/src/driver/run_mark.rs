@@ -5,22 +5,30 @@
 //! index with any other mark, or with none while the file has one, is not the one this identity worked with:
 //! one of them was restored from a backup, and numbers could be used twice if it went unnoticed.
 
-use std::{io, path::Path};
+use std::io;
 
 use sync_core::ids::Generation;
-use sync_store::identity::{read_bounded, write_atomic};
+
+use crate::identity::SmallFiles;
+
+/// Longest file of marks.
+const MAX: u64 = 64;
 
 /// The marks in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RunMark {
+pub struct RunMark {
     current: u64,
     next: u64,
 }
 
 impl RunMark {
     /// Reads the file of a folder, if there is one. A damaged one fits no index, which is the safe side.
-    pub(super) fn read(dir: &Path, id: &str) -> io::Result<Option<Self>> {
-        let Some(bytes) = read_bounded(&dir.join(file_name(id)), 64)? else {
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn read<F: SmallFiles>(files: &F, id: &str) -> io::Result<Option<Self>> {
+        let Some(bytes) = files.read(&Self::file_name(id), MAX)? else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes);
@@ -32,7 +40,7 @@ impl RunMark {
     }
 
     /// Whether an index with this mark belongs to the identity.
-    pub(super) fn fits(this: Option<Self>, index: Option<Generation>) -> bool {
+    pub fn fits(this: Option<Self>, index: Option<Generation>) -> bool {
         match (this, index) {
             (None, None) => true,
             (Some(this), Some(Generation(mark))) => {
@@ -43,60 +51,61 @@ impl RunMark {
     }
 
     /// Notes durably that the index will get the mark `next`, while it holds `current` now.
-    pub(super) fn write(
-        dir: &Path,
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn write<F: SmallFiles>(
+        files: &F,
         id: &str,
         current: Option<Generation>,
         next: Generation,
     ) -> io::Result<()> {
         let text = format!("{:016x} {:016x}\n", current.unwrap_or_default().0, next.0);
-        write_atomic(dir, &file_name(id), text.as_bytes(), 0o600)
+        files.write(&Self::file_name(id), text.as_bytes())
     }
 
     /// Sees to it that no index fits: the next opening sets the index aside and takes a new replica id.
-    pub(super) fn spoil(dir: &Path, id: &str) -> io::Result<()> {
-        Self::write(dir, id, None, Generation(0))
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn spoil<F: SmallFiles>(files: &F, id: &str) -> io::Result<()> {
+        Self::write(files, id, None, Generation(0))
     }
 
-    /// Forgets the marks of a folder.
-    pub(super) fn remove(dir: &Path, id: &str) -> io::Result<()> {
-        match std::fs::remove_file(dir.join(file_name(id))) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+    /// The name of a folder's file among the small ones.
+    pub fn file_name(id: &str) -> String {
+        format!("run-{id}")
     }
-}
-
-fn file_name(id: &str) -> String {
-    format!("run-{id}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::PrivateDir;
 
     #[test]
     fn a_crash_at_any_moment_of_a_start_is_no_rollback_and_a_restored_backup_is() {
         let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path();
+        let files = &PrivateDir::new(dir.path());
         let (a, b, c) = (Generation(0xa), Generation(0xb), Generation(0xc));
-        let fits = |index| RunMark::fits(RunMark::read(dir, "x").unwrap(), index);
+        let fits = |index| RunMark::fits(RunMark::read(files, "x").unwrap(), index);
         assert!(fits(None));
-        RunMark::write(dir, "x", None, a).unwrap();
+        RunMark::write(files, "x", None, a).unwrap();
         assert!(fits(Some(a)));
-        RunMark::write(dir, "x", Some(a), b).unwrap();
+        RunMark::write(files, "x", Some(a), b).unwrap();
         assert!(fits(Some(a)), "the crash came before the index was written");
         assert!(fits(Some(b)));
-        RunMark::write(dir, "x", Some(b), c).unwrap();
+        RunMark::write(files, "x", Some(b), c).unwrap();
         assert!(!fits(Some(a)), "an old index");
         assert!(!fits(None), "a lost index");
         assert!(!fits(Some(Generation(0xd))), "an old identity");
-        RunMark::spoil(dir, "x").unwrap();
+        RunMark::spoil(files, "x").unwrap();
         assert!(!fits(Some(c)) && !fits(Some(Generation(0))) && !fits(None));
-        std::fs::write(dir.join("run-x"), b"rubbish").unwrap();
+        std::fs::write(dir.path().join("run-x"), b"rubbish").unwrap();
         assert!(!fits(Some(c)) && !fits(Some(Generation(0))));
-        RunMark::remove(dir, "x").unwrap();
-        RunMark::remove(dir, "x").unwrap();
+        std::fs::remove_file(dir.path().join("run-x")).unwrap();
         assert!(fits(None));
     }
 }

@@ -1,15 +1,11 @@
 //! Sweeping what no file needs any more: manifest pages in the index, and old temporaries in `.sync/tmp`.
 //!
-//! It has a thread of its own, takes small steps and leaves the index free between them, so that nobody waits for
-//! it. It must never remove what a wanted record names: that is being fetched, or waits for a peer.
+//! It takes small steps and leaves the index free between them, so that nobody waits for it. It must never
+//! remove what a wanted record names: that is being fetched, or waits for a peer.
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Receiver,
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -21,26 +17,14 @@ use sync_core::{
     manifest::ContentRoot,
     path::RelPath,
 };
-use sync_store::{
-    fs::{Disk, RootDisk},
-    sled_index::SledIndex,
-    temps::Temps,
-};
-use tracing::{debug, warn};
 
-use crate::wiring::unix_ns;
+use super::{FolderIndex, Home, open::Parts};
+use crate::{fs::Disk, temps::Temps};
 
 /// Entries or pages that one step looks at while it holds the index.
 const STEP: usize = 256;
 /// The pause between two steps, in which others have the index.
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// What is swept, and by what it is known what is in use.
-pub(super) struct Sweeper<D: Disk = RootDisk> {
-    pub(super) index: SledIndex,
-    pub(super) temps: Arc<Temps<D>>,
-    pub(super) keys: FolderKeys,
-}
 
 /// What a sweep removed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,19 +42,24 @@ pub(super) enum SweepError {
     Disk(#[from] io::Error),
 }
 
-/// Sweeps each time that it is told to, until the channel is closed.
-pub(super) fn run(sweeper: &Sweeper, jobs: &Receiver<()>, cancel: &AtomicBool) {
-    for () in jobs {
-        match sweeper.sweep(unix_ns(), cancel) {
-            Ok(Some(swept)) => debug!(?swept, "what nothing needs was swept"),
-            Ok(None) => {}
-            // Nothing hangs on it: it is tried again the next day.
-            Err(error) => warn!(%error, "what nothing needs stays for now"),
-        }
+/// Sweeps an open folder once. `None` if it was cancelled.
+pub(super) fn sweep<H: Home>(parts: &Parts<H>, now_ns: i64) -> Result<Option<Swept>, SweepError> {
+    Sweeper {
+        index: &parts.index,
+        temps: &*parts.temps,
+        keys: &parts.keys,
     }
+    .sweep(now_ns, &parts.cancel)
 }
 
-impl<D: Disk> Sweeper<D> {
+/// What is swept, and by what it is known what is in use.
+struct Sweeper<'a, D: Disk, I> {
+    index: &'a I,
+    temps: &'a Temps<D>,
+    keys: &'a FolderKeys,
+}
+
+impl<D: Disk, I: FolderIndex> Sweeper<'_, D, I> {
     /// Sweeps once. `None` if it was cancelled.
     fn sweep(&self, now_ns: i64, cancel: &AtomicBool) -> Result<Option<Swept>, SweepError> {
         let mut swept = Swept::default();
@@ -102,7 +91,7 @@ impl<D: Disk> Sweeper<D> {
             if cancel.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let (contents, last) = wanted_contents(&self.index, &self.keys, after.as_ref(), STEP)?;
+            let (contents, last) = wanted_contents(self.index, self.keys, after.as_ref(), STEP)?;
             wanted.extend(contents);
             if last.is_none() {
                 break;
@@ -117,21 +106,27 @@ impl<D: Disk> Sweeper<D> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, sync::Arc};
 
+    use super::*;
+    use crate::{
+        fs::RootDisk,
+        sled_index::{Options, SledIndex},
+    };
     use sync_core::{
         chunk::ContentHash,
         entry::{Entry, Kind},
         ids::ReplicaId,
-        index::{Batch, Index, IndexEntry, ManifestPut, Need, Want},
+        index::{Batch, Index as _, IndexEntry, ManifestPut, Need, Want},
         manifest::{ChunkRef, Manifest, ManifestBuilder},
         record::{BatchProof, sign},
         secret::Secret,
         version::{Dot, Vector, Version},
     };
-    use sync_store::sled_index::Options;
 
-    use super::*;
+    fn unix_ns() -> i64 {
+        RootDisk::open("/").unwrap().clock_ns()
+    }
 
     const DAY: i64 = 86_400 * 1_000_000_000;
 
@@ -232,9 +227,9 @@ mod tests {
         let temps = Arc::new(Temps::new(disk, 0));
         assert_eq!(temps.list().unwrap().len(), 2);
         let sweeper = Sweeper {
-            index: index.clone(),
-            temps,
-            keys,
+            index: &index.clone(),
+            temps: &*temps,
+            keys: &keys,
         };
         let never = AtomicBool::new(false);
         let swept = sweeper.sweep(unix_ns(), &never).unwrap().unwrap();
@@ -252,7 +247,7 @@ mod tests {
         assert_eq!(sweeper.temps.list().unwrap().len(), 1);
 
         // Now it isn't wanted any more.
-        let (path, _, _) = entry(&sweeper.keys, "b", &wanted, false);
+        let (path, _, _) = entry(sweeper.keys, "b", &wanted, false);
         index
             .commit(Batch {
                 entries: vec![(path, None)],
