@@ -6,40 +6,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod known;
 mod later;
 mod past;
+mod proofs;
 
 pub(super) use later::{LaterChange, is_in_knowledge};
 pub use past::is_ahead;
 
+use known::newest_name;
 use later::Later;
 
 use super::Config;
 use crate::{
     conflict::is_copy,
     entry::{Entry, Kind},
-    former::NEWEST,
     ids::{Generation, ReplicaId},
     index::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
     },
     keys::FolderKeys,
-    message::{Announce, Change},
     path::RelPath,
-    record::{
-        BatchId, BatchProof, Group, RawRecord, Record, RecordError, Signed, VerifiedRoots, sign,
-    },
-    version::{Dot, MAX_REPLICAS, Vector, Version},
+    record::{BatchId, BatchProof, RawRecord, Record, Signed, VerifiedRoots, sign},
+    version::{Dot, Vector, Version},
 };
 
 const NUMBERING: &[u8] = b"numbering";
 const KNOWLEDGE: &[u8] = b"knowledge";
 const LAST_SEQ: &[u8] = b"last-seq";
-/// The number below which deletions were forgotten.
-const FLOOR: &[u8] = b"floor";
-
-/// Most replicas that our knowledge names on the mere word of peers.
-const MAX_UNNAMED: usize = 1_024;
 
 /// Changes of this step, not committed yet.
 #[derive(Debug, Default)]
@@ -303,111 +297,6 @@ impl<I: Index> Ledger<I> {
         Ok(())
     }
 
-    /// Remembers the newest record of each replica, to show to it one day.
-    pub(super) fn note_newest(&mut self, record: Record) {
-        let replica = record.version.dot.replica;
-        let newer = self
-            .pending
-            .newest
-            .get(&replica)
-            .is_none_or(|r| r.version.dot < record.version.dot);
-        self.unnamed.remove(&replica);
-        if newer {
-            self.pending.newest.insert(replica, record);
-        }
-    }
-
-    pub(super) fn newest_of(&self, replica: ReplicaId) -> IndexResult<Option<Group>> {
-        Ok(self.newest_fact(replica)?.map(|(_, group)| group))
-    }
-
-    /// The counter of the newest record of a replica, and the record.
-    fn newest_fact(&self, replica: ReplicaId) -> IndexResult<Option<(u64, Group)>> {
-        let Some(bytes) = self.index.fact(&newest_name(replica))? else {
-            return Ok(None);
-        };
-        minicbor::decode(&bytes)
-            .map(Some)
-            .map_err(|e| IndexError::Corrupt(format!("newest record: {e}")))
-    }
-
-    /// Takes in what proves records that this step stores.
-    fn put_proof(&mut self, proof: BatchProof) {
-        match self.pending.proofs.get_mut(&proof.id()) {
-            Some(there) => drop(there.merge(&proof)),
-            None => drop(self.pending.proofs.insert(proof.id(), proof)),
-        }
-    }
-
-    /// Keeps what proves a record until [`Ledger::unpin`], whatever becomes of its entry meanwhile.
-    pub(super) fn pin(&mut self, raw: &RawRecord) -> IndexResult<()> {
-        let batch = raw.seat().batch;
-        if !self.pinned.contains_key(&batch)
-            && let Some(proof) = self.index.batch(&batch)?
-        {
-            self.pinned.insert(batch, proof);
-        }
-        Ok(())
-    }
-
-    /// A pinned record is put into an entry again.
-    pub(super) fn restore(&mut self, raw: &RawRecord) {
-        if let Some(proof) = self.pinned.get(&raw.seat().batch) {
-            self.put_proof(proof.clone());
-        }
-    }
-
-    /// Nothing is on the disk's hands any more.
-    pub(super) fn unpin(&mut self) {
-        self.pinned.clear();
-    }
-
-    /// What proves a record; `None` if it is gone.
-    fn proof_of(&self, raw: &RawRecord) -> IndexResult<Option<BatchProof>> {
-        let batch = raw.seat().batch;
-        let pending = self.pending.proofs.get(&batch);
-        match pending.filter(|proof| proof.group([raw]).is_some()) {
-            Some(proof) => Ok(Some(proof.clone())),
-            None => self.index.batch(&batch),
-        }
-    }
-
-    /// A record with its own proof, to be shown alone; `None` if what proves it is gone.
-    fn alone(&self, raw: &RawRecord) -> IndexResult<Option<Group>> {
-        let proof = self.proof_of(raw)?;
-        Ok(proof.and_then(|proof| proof.group([raw])))
-    }
-
-    /// Puts committed changes together as they were signed, in the order of the first of each batch.
-    pub(super) fn announces(&self, changes: Vec<Change>) -> IndexResult<Vec<Announce>> {
-        let mut batches: BTreeMap<BatchId, Vec<Change>> = BTreeMap::new();
-        let mut order = Vec::new();
-        for change in changes {
-            let batch = change.record.seat().batch;
-            let members = batches.entry(batch).or_default();
-            if members.is_empty() {
-                order.push(batch);
-            }
-            members.push(change);
-        }
-        let mut announces = Vec::with_capacity(order.len());
-        for batch in order {
-            let members = batches.remove(&batch).unwrap_or_default();
-            let mut proof = self.index.batch(&batch)?;
-            if let Some(more) = self.later_proof(&batch, &members) {
-                match &mut proof {
-                    Some(proof) => drop(proof.merge(&more)),
-                    None => proof = Some(more),
-                }
-            }
-            let announce = proof.and_then(|proof| Announce::new(&proof, members));
-            announces.push(announce.ok_or_else(|| {
-                IndexError::Corrupt("what proves a record isn't in the index".to_owned())
-            })?);
-        }
-        Ok(announces)
-    }
-
     /// Makes all changes of this step take effect together.
     pub(super) fn commit(&mut self) -> IndexResult<()> {
         self.sign_locals()?;
@@ -446,73 +335,6 @@ impl<I: Index> Ledger<I> {
             .push((LAST_SEQ.to_vec(), Some(self.seq.to_be_bytes().to_vec())));
         self.flush.dirty = true;
         self.index.commit(batch)
-    }
-
-    /// Whether the knowledge may name a replica. A vector has a limit, and words of peers aren't signed: only so many
-    /// enter of which no record is known, and those of which one is always have room.
-    fn has_room_for(&mut self, replica: ReplicaId) -> IndexResult<bool> {
-        if self.knowledge.counter(replica) > 0 {
-            return Ok(true);
-        }
-        // One place is ours.
-        if self.knowledge.len() + 1 >= MAX_REPLICAS {
-            return Ok(false);
-        }
-        let named = self.is_named(replica)?;
-        let room = named || self.unnamed.len() < MAX_UNNAMED;
-        if room && !named {
-            self.unnamed.insert(replica);
-        }
-        Ok(room)
-    }
-
-    /// Whether a record by this replica is known.
-    fn is_named(&self, replica: ReplicaId) -> IndexResult<bool> {
-        let ours = replica == self.replica || self.pending.newest.contains_key(&replica);
-        Ok(ours || self.index.fact(&newest_name(replica))?.is_some())
-    }
-
-    /// Takes over what another index knows. Whether something of it is news.
-    pub(super) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<bool> {
-        let us = self.replica;
-        if other.counter(us) > self.knowledge.counter(us) {
-            // A writer knows of changes of ours that we never made. What else it knows must not be taken
-            // for ours either: we are younger than we believe.
-            return Err(IndexError::Restored);
-        }
-        let mut news = false;
-        for dot in other.beyond(&self.knowledge).iter() {
-            if self.has_room_for(dot.replica)? {
-                self.knowledge.add(dot);
-                news = true;
-            }
-        }
-        self.pending.knowledge |= news;
-        Ok(news)
-    }
-
-    /// Forgets an entry whose deletion everybody may take for granted by now. Who hasn't come so far can't learn of
-    /// it any more, and is told of all that lives instead.
-    pub(super) fn forget(&mut self, path: RelPath, entry: &IndexEntry) -> IndexResult<()> {
-        if entry.seq > self.floor()? {
-            self.put_fact(FLOOR.to_vec(), entry.seq.to_be_bytes().to_vec());
-        }
-        self.pending.entries.insert(path, None);
-        Ok(())
-    }
-
-    /// Deletions were forgotten of which we only know that they were made: who hasn't come further than now can't
-    /// learn of them here.
-    pub(super) fn raise_floor(&mut self) {
-        self.put_fact(FLOOR.to_vec(), self.seq.to_be_bytes().to_vec());
-    }
-
-    /// The number below which deletions were forgotten.
-    pub(super) fn floor(&self) -> IndexResult<u64> {
-        let pending = self.pending.facts.get(FLOOR).cloned().flatten();
-        let floor = pending.map_or_else(|| self.index.fact(FLOOR), |b| Ok(Some(b)))?;
-        // One that can't be read says nothing: everything is listed.
-        Ok(floor.map_or(0, |b| b.try_into().map_or(u64::MAX, u64::from_be_bytes)))
     }
 
     /// Begins a flush, if there is something to flush and none under way.
@@ -561,23 +383,6 @@ impl<I: Index> Ledger<I> {
         self.counters_end = counters;
         self.seqs_end = seqs;
         self.reserve_asked = false;
-    }
-
-    /// Checks the signature of records from outside, and keeps it for those of them that this step stores. What
-    /// they say is still to be [read](Self::read).
-    pub(super) fn verify(&mut self, group: Group) -> Result<Vec<RawRecord>, RecordError> {
-        let (records, proof) = group.verify(&self.keys, &mut self.verified)?;
-        self.put_proof(proof);
-        Ok(records)
-    }
-
-    /// Reads a record whose signature was checked.
-    pub(super) fn read(&self, raw: RawRecord) -> Result<Record, RecordError> {
-        #[cfg(test)]
-        if let Some(head) = raw.envelope().ok().filter(|head| (self.blind)(head)) {
-            return Err(RecordError::Format(head.format));
-        }
-        Record::open(&self.keys, raw)
     }
 
     /// The index, for reading what is committed.
@@ -642,10 +447,6 @@ pub(super) fn live_dir(path: RelPath, mode: u32, author: ReplicaId) -> Entry {
 
 pub(super) fn encode<T: minicbor::Encode<()>>(value: &T) -> IndexResult<Vec<u8>> {
     minicbor::to_vec(value).map_err(|e| IndexError::Unavailable(e.to_string()))
-}
-
-fn newest_name(replica: ReplicaId) -> Vec<u8> {
-    [NEWEST, &replica.0.to_be_bytes()].concat()
 }
 
 /// The mark of a peer and its numbering, kept with what was learned from it.

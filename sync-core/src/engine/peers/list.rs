@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Most records that a list may name. A longer one is no list: nothing follows from it.
-const MAX_NAMES: usize = 1 << 23;
+const MAX_NAMES: usize = 1 << 22;
 
 /// A record that the peer takes us to know.
 #[derive(Debug)]

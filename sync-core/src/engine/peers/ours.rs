@@ -4,7 +4,7 @@
 //! of our changes whether the peer gets it in full, as a stub, or not at all. It must never read the index.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -79,7 +79,7 @@ pub(in crate::engine) struct Ours {
     waits: Option<(Duration, Duration)>,
     listing: Option<Listing>,
     /// Numbers whose records it asked for.
-    missing: VecDeque<u64>,
+    missing: BTreeSet<u64>,
     /// Our number up to which it was decided what it is told, and up to which it was told.
     walked: u64,
     told_upto: u64,
@@ -174,13 +174,14 @@ impl Ours {
     /// It asks for the records of stubs.
     pub(in crate::engine) fn misses(&mut self, missing: Missing) {
         let room = MAX_MISSING.saturating_sub(self.missing.len());
-        let numbers = missing.0.into_iter().map(|seq| seq.0).take(room);
-        self.missing.extend(numbers);
+        // What wasn't told can't have been a stub, and may not be durable.
+        let told = missing.0.into_iter().filter(|seq| seq.0 <= self.told_upto);
+        self.missing.extend(told.map(|seq| seq.0).take(room));
     }
 
     /// The next number whose record it asked for.
     pub(in crate::engine) fn next_missing(&mut self) -> Option<u64> {
-        self.missing.pop_front()
+        self.missing.pop_first()
     }
 
     /// Whether it may be told once more of something that it should know: not without end.
@@ -394,6 +395,16 @@ mod tests {
         let now = Duration::from_secs(30);
         ours.arrived(&[line(1, 9).dot].into_iter().collect(), now);
         assert_eq!(ours.tell(&line(2, 9), 5, true, now), How::Full);
+    }
+
+    #[test]
+    fn each_missing_record_is_told_once_and_only_if_it_was_a_stub() {
+        let mut ours = asked();
+        ours.walked_to(5);
+        ours.send_upto(true);
+        ours.misses(Missing([3, 9, 3, 2].map(Seq).to_vec()));
+        let mut next = || ours.next_missing();
+        assert_eq!((next(), next(), next()), (Some(2), Some(3), None));
     }
 
     #[test]

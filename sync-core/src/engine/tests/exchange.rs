@@ -152,6 +152,45 @@ fn a_session_that_only_one_side_prefers_is_enough() {
     assert!(rig.in_sync(0) && rig.in_sync(1));
 }
 
+/// The path is changed while two messages with changes are under way over the old one.
+fn switch(loses: bool) -> Rig {
+    const MANY: usize = 2_000;
+    let mut rig = Rig::new(2);
+    rig.settle();
+    let second = rig.join_again(0, 1);
+    rig.settle();
+    for i in 0..MANY {
+        rig.write(0, &format!("f{i}"), format!("content {i}").as_bytes(), 1);
+    }
+    while rig.batches_under_way(1) < 2 {
+        assert!(rig.step(), "two were never under way");
+    }
+    for n in 0..2 {
+        rig.queue.push_back((n, Input::Prefer { session: second }));
+    }
+    if loses {
+        let session = SessionId(1);
+        rig.lose(session);
+        for n in 0..2 {
+            rig.queue.push_back((n, Input::PeerDown { session }));
+        }
+    }
+    rig.settle();
+    assert_eq!(rig.tree(1).len(), MANY);
+    assert_eq!(rig.tree(1), rig.tree(0));
+    assert!(rig.in_sync(0) && rig.in_sync(1));
+    rig
+}
+
+#[test]
+fn a_path_is_changed_with_two_batches_under_way() {
+    // Nothing comes twice if all of it comes.
+    assert_eq!(switch(false).records_to, vec![0, 2_000]);
+    // What is lost is told again: four messages at most.
+    let told = switch(true).records_to[1];
+    assert!((2_000..=4_048).contains(&told), "{told}");
+}
+
 #[test]
 fn a_gap_is_not_taken_but_asked_for_again() {
     let mut rig = Rig::new(2);

@@ -6,6 +6,7 @@ mod disk;
 mod exchange;
 mod later;
 mod rig;
+mod years;
 
 use rig::Rig;
 

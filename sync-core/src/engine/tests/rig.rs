@@ -152,13 +152,11 @@ impl Rig {
     pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.settle();
         self.links.remove(&(a.min(b), a.max(b)));
-        for me in [a, b] {
-            self.queue.push_back((
-                me,
-                Input::PeerDown {
-                    session: Self::session(a, b),
-                },
-            ));
+        let first = Self::session(a, b);
+        for session in [first, SessionId(first.0 + 10_000)] {
+            for me in [a, b] {
+                self.queue.push_back((me, Input::PeerDown { session }));
+            }
         }
         self.settle();
     }
@@ -293,20 +291,48 @@ impl Rig {
         self.settle();
     }
 
+    /// Hands the next input in; whether there was one.
+    pub(super) fn step(&mut self) -> bool {
+        let Some((n, input)) = self.queue.pop_front() else {
+            return false;
+        };
+        let now = Now {
+            mono: self.now,
+            unix_ns: self.now.as_nanos() as i64,
+        };
+        self.engines[n].handle(input, now);
+        while let Some(output) = self.engines[n].poll_output() {
+            self.carry_out(n, output);
+        }
+        true
+    }
+
+    /// How many messages with changes are under way to a node.
+    pub(super) fn batches_under_way(&self, n: usize) -> usize {
+        let records = |(to, input): &&(usize, Input)| {
+            let message = match input {
+                Input::Message { message, .. } => Some(message),
+                _ => None,
+            };
+            *to == n && matches!(message, Some(EngineMessage::Records(r)) if !r.changes.is_empty())
+        };
+        self.queue.iter().filter(records).count()
+    }
+
+    /// Everything that is under way over a session is lost.
+    pub(super) fn lose(&mut self, lost: SessionId) {
+        self.queue.retain(|(_, input)| match input {
+            Input::Message { session, .. } | Input::Object { session, .. } => *session != lost,
+            _ => true,
+        });
+    }
+
     /// Runs until nothing happens any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..20_000 {
             let mut moved = false;
-            while let Some((n, input)) = self.queue.pop_front() {
+            while self.step() {
                 moved = true;
-                let now = Now {
-                    mono: self.now,
-                    unix_ns: self.now.as_nanos() as i64,
-                };
-                self.engines[n].handle(input, now);
-                while let Some(output) = self.engines[n].poll_output() {
-                    self.carry_out(n, output);
-                }
             }
             let next = self.engines.iter().filter_map(Engine::next_timeout).min();
             match next.filter(|t| *t < self.now + Duration::from_secs(8)) {
