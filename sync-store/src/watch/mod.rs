@@ -1,15 +1,16 @@
 //! Where the disk changes, as the operating system tells it.
 //!
 //! [`Coalescer`] is the logic: it gathers single events into few dirty paths and decides when they have been
-//! quiet long enough to be looked at. [`FolderWatcher`] is a thin shell that feeds it from `notify` in a thread of
-//! its own. Events are hints: losing some is told as [`WatchEvent::Degraded`] with a full scan asked for, and the
+//! quiet long enough to be looked at. [`FolderWatcher`] feeds it from `notify`, in a thread that
+//! all watchers of a process share. Events are hints: losing some is told as [`WatchEvent::Degraded`] with a full scan asked for, and the
 //! truth is always found by the scanner. Nothing here reads files.
 
 mod coalesce;
-mod notify_shell;
+mod folder;
+mod hub;
 
 pub use coalesce::{Coalescer, Dirty};
-pub use notify_shell::{FolderWatcher, WatchEvent};
+pub use folder::{FolderWatcher, WatchEvent};
 
 #[cfg(test)]
 mod tests;

@@ -158,3 +158,90 @@ fn changes_on_a_real_disk_are_told() {
     }));
     drop(watcher);
 }
+
+/// A watcher of a new directory, which has begun to watch.
+fn watching(root: &std::path::Path) -> (FolderWatcher, std::sync::mpsc::Receiver<WatchEvent>) {
+    let (told, events) = channel();
+    let watcher = FolderWatcher::start(root, move |event| {
+        let _ = told.send(event);
+    })
+    .unwrap();
+    assert!(wait_for(&events, |e| *e == WatchEvent::Dirty(Dirty::All)));
+    (watcher, events)
+}
+
+#[test]
+fn watchers_share_a_thread_and_hear_only_of_their_own() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, of_a) = watching(a.path());
+    let (second, of_b) = watching(b.path());
+    assert!(first.shares_with(&second));
+    std::fs::create_dir(a.path().join("in-a")).unwrap();
+    std::fs::create_dir(b.path().join("in-b")).unwrap();
+    assert!(wait_for(&of_b, |e| tells(e, &path("in-b"))));
+    assert!(wait_for(&of_a, |e| tells(e, &path("in-a"))));
+    std::fs::write(b.path().join("in-b/deep"), b"x").unwrap();
+    assert!(wait_for(&of_b, |e| tells(e, &path("in-b/deep"))));
+    // One leaves; the other is watched as before.
+    drop(first);
+    std::fs::write(b.path().join("in-b/later"), b"x").unwrap();
+    std::fs::write(a.path().join("in-a/later"), b"x").unwrap();
+    assert!(wait_for(&of_b, |e| tells(e, &path("in-b/later"))));
+    let foreign = |e: WatchEvent| tells(&e, &path("in-a")) || tells(&e, &path("in-b"));
+    assert!(!of_b.try_iter().any(foreign));
+    assert!(!of_a.try_iter().any(|e| tells(&e, &path("in-b"))));
+}
+
+#[test]
+fn roots_in_each_other_do_not_take_each_others_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner_root = dir.path().join("sub/inner");
+    std::fs::create_dir_all(inner_root.join("d")).unwrap();
+    let (outer, _of_outer) = watching(dir.path());
+    let (inner, of_inner) = watching(&inner_root);
+    assert!(!outer.shares_with(&inner));
+    // The same once more, as when a root is watched anew.
+    let (again, of_again) = watching(&inner_root);
+    drop((outer, inner));
+    assert!(of_inner.iter().count() < 10, "what was dropped has ended");
+    std::fs::write(inner_root.join("d/f"), b"x").unwrap();
+    assert!(wait_for(&of_again, |e| tells(e, &path("d/f"))));
+    drop(again);
+    let (_anew, of_anew) = watching(&inner_root);
+    std::fs::write(inner_root.join("d/g"), b"x").unwrap();
+    assert!(wait_for(&of_anew, |e| tells(e, &path("d/g"))));
+}
+
+/// Tells when it is dropped, and whether by a panic.
+struct Dropped(std::sync::mpsc::Sender<bool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::thread::panicking());
+    }
+}
+
+#[test]
+fn a_panic_ends_all_watchers_of_a_thread_and_they_can_tell() {
+    // In directories that overlap with nobody else's but each other's thread, since others' tests run beside this.
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hub = super::hub::Hub::start().unwrap();
+    let (ended, ends) = channel();
+    let start = |root: &std::path::Path, panics: bool| {
+        let voice = Dropped(ended.clone());
+        let tell = move |_| {
+            let _ = &voice;
+            assert!(!panics, "a test's panic");
+        };
+        let root = root.canonicalize().unwrap();
+        hub.add(&root, Box::new(tell)).map_err(|_| "it has ended")
+    };
+    let _calm = start(a.path(), false).unwrap();
+    let _panics = start(b.path(), true).unwrap();
+    assert!(ends.recv().unwrap());
+    assert!(ends.recv().unwrap());
+    // Its thread takes nobody any more, and says so once it is gone.
+    while start(a.path(), false).is_ok() {
+        std::thread::yield_now();
+    }
+}
