@@ -129,6 +129,16 @@ pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Whom an IP address stands for where hosts are counted: whoever has one address of an IPv6 network commonly has
+/// all 2^64. IPv4 inside IPv6 is IPv4.
+#[must_use]
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// Whether one host can be meant by this IP address.
 pub(crate) fn names_a_host(ip: IpAddr) -> bool {
     match ip {
@@ -156,6 +166,13 @@ mod tests {
                 "incoming"
             ]
         );
+    }
+
+    #[test]
+    fn hosts_are_counted_by_ipv4_address_or_ipv6_network() {
+        let of = |ip: &str| network_of(ip.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:0:1:2:3:4:5"), "2001:db8:0:1::");
+        assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
     }
 
     #[test]

@@ -40,5 +40,5 @@ mod rate;
 mod rng;
 mod trouble;
 
-pub use candidate::{Candidate, Discovered, FolderTag, Source};
+pub use candidate::{Candidate, Discovered, FolderTag, Source, network_of};
 pub use trouble::Trouble;

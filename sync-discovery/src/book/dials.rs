@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::time::Duration;
 
+use super::budget::{Sort, UnderWay};
 use super::entry::{Dial, Entry, PeerTag, State};
 use super::store::{AddressBook, Folder};
 use crate::{FolderTag, Source};
@@ -36,18 +37,53 @@ impl AddressBook {
     pub fn due_dials(&mut self, now: Duration, limit: usize) -> Vec<Dial> {
         self.handle_timeout(now);
         let mut dials = Vec::new();
-        if limit == 0 || !self.budget.wait(now).is_zero() {
-            return dials;
-        }
-        let mut waiting = self.waiting(now);
-        while dials.len() < limit && !waiting.is_empty() && self.budget.take(now) {
-            let Some(dial) = self.pick(&mut waiting) else {
-                break;
+        let mut under_way = self.under_way();
+        let mut sorts = self.waiting(now);
+        for sort in Sort::ALL {
+            let Some(waiting) = sorts.get_mut(&sort) else {
+                continue;
             };
-            self.dialing(dial.folder, dial.addr, now);
-            dials.push(dial);
+            while dials.len() < limit
+                && under_way.has_room(sort)
+                && self.budget.wait(sort, now).is_zero()
+            {
+                let Some(dial) = self.pick(waiting) else {
+                    break;
+                };
+                // What can't be dialled for its host's sake keeps its place.
+                if !under_way.has_room_at(dial.addr)
+                    || !self.budget.wait_for(dial.addr.ip(), now).is_zero()
+                {
+                    continue;
+                }
+                self.budget.take(sort, dial.addr.ip(), now);
+                under_way.add(dial.addr);
+                self.dialing(dial.folder, dial.addr, now);
+                dials.push(dial);
+            }
         }
         dials
+    }
+
+    pub(super) fn under_way(&self) -> UnderWay {
+        let mut under_way = UnderWay::default();
+        for entries in self.folders.values() {
+            let dialled = |(_, e): &(&SocketAddr, &Entry)| matches!(e.state, State::Dialing { .. });
+            entries
+                .iter()
+                .filter(dialled)
+                .for_each(|(addr, _)| under_way.add(*addr));
+        }
+        under_way
+    }
+
+    /// The bucket that pays for a dial.
+    pub(super) fn sort_of(&self, addr: SocketAddr, entry: &Entry) -> Sort {
+        match entry.dialable() {
+            _ if !entry.fresh => Sort::Again,
+            Some(source) if is_near(source) || self.budget.is_proven(addr.ip()) => Sort::Near,
+            _ => Sort::Far,
+        }
     }
 
     /// From when an address may be dialled; `None` if not as things stand.
@@ -61,7 +97,7 @@ impl AddressBook {
         if entry.state != State::Idle || self.ours.contains_key(&addr) {
             return None;
         }
-        let Some(reached) = entry.peer.and_then(|peer| connected.get(&peer)) else {
+        let Some(reached) = entry.leads_to().and_then(|peer| connected.get(&peer)) else {
             return Some(entry.next_try);
         };
         // Its peer is here already. A second way to it is only of use if it is
@@ -89,9 +125,10 @@ impl AddressBook {
         peers
     }
 
-    fn waiting(&self, now: Duration) -> Waiting {
-        let mut waiting = Waiting::new();
-        for (folder, entries) in &self.folders {
+    fn waiting(&self, now: Duration) -> BTreeMap<Sort, Waiting> {
+        let mut sorts: BTreeMap<Sort, Waiting> = BTreeMap::new();
+        let awake = |(folder, _): &(&FolderTag, &Folder)| !self.resting.contains(folder);
+        for (folder, entries) in self.folders.iter().filter(awake) {
             let connected = Self::connected_peers(entries);
             let due = entries.iter().filter(|(addr, entry)| {
                 let from = self.may_dial_from(**addr, entry, &connected);
@@ -99,12 +136,14 @@ impl AddressBook {
             });
             for (addr, entry) in due {
                 if let Some(source) = entry.dialable() {
+                    let waiting = sorts.entry(self.sort_of(*addr, entry)).or_default();
                     let of_source = waiting.entry(source).or_default();
                     of_source.entry(*folder).or_default().push(*addr);
                 }
             }
         }
-        for (folder, list) in waiting.values_mut().flatten() {
+        let lists = sorts.values_mut().flat_map(BTreeMap::values_mut);
+        for (folder, list) in lists.flatten() {
             let rank = |addr: &SocketAddr| {
                 let entry = self.folders.get(folder).and_then(|f| f.get(addr));
                 // Worked before, then fewest failures, then longest due.
@@ -113,7 +152,7 @@ impl AddressBook {
             list.sort_by_cached_key(rank);
             list.reverse();
         }
-        waiting
+        sorts
     }
 
     /// The next one in turn: group, then source, then folder.

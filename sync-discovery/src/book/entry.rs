@@ -10,8 +10,17 @@ use crate::{FolderTag, Source};
 
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 const LONGEST_DELAY_NAMED: Duration = Duration::from_secs(30);
-/// A session shorter than this is no success.
-pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// After a session as long as this, earlier breaks count no more.
+const SETTLED: Duration = Duration::from_secs(30);
+/// The longest pause after a session that broke, or a connection that was dropped before it was answered, at an
+/// address where a member was found: such a break says nothing about who is there.
+const LONGEST_BREAK: Duration = Duration::from_secs(4);
+/// Breaks one after the other that are each tried again like a new address.
+const FREE_BREAKS: u32 = 2;
+/// What ends a pause leaves at least this much of it since the last attempt,
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// and this much if whoever was there failed to prove itself.
+const LEAST_PAUSE_UNPROVEN: Duration = Duration::from_secs(10);
 /// How long an address that worked outlives its sources.
 pub(super) const GRACE: Duration = Duration::from_secs(300);
 const MAX_ERROR_CHARS: usize = 200;
@@ -48,9 +57,14 @@ pub enum FailReason {
     Unreachable,
     /// No connection in time.
     TimedOut,
+    /// Connected, and closed again without an answer: too busy to look, or
+    /// not one of ours.
+    Dropped,
     /// Connected, but silence in answer to our handshake: not a member, or not
     /// one of ours at all.
     Silence,
+    /// A member that has no room for a session with us.
+    Busy,
     /// The handshake was answered, wrongly or with a refusal.
     Rejected,
     /// Whoever took the dial never said what became of it.
@@ -67,6 +81,8 @@ impl FailReason {
             Self::Refused => "connection refused",
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed out",
+            Self::Dropped => "closed without an answer",
+            Self::Busy => "too busy",
             Self::Silence => "no answer to the handshake",
             Self::Rejected => "handshake failed",
             Self::Lost => "the attempt gave no result",
@@ -78,9 +94,19 @@ impl FailReason {
     const fn first_delay(self) -> Duration {
         match self {
             Self::Silence | Self::Rejected => Duration::from_secs(8),
+            Self::Busy => Duration::from_secs(2),
             _ => Duration::from_secs(1),
         }
     }
+}
+
+/// How a session came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It broke, or either side had enough: the peer is as good as before.
+    Over,
+    /// The peer turned us away.
+    TurnedAway(FailReason),
 }
 
 impl fmt::Display for FailReason {
@@ -193,9 +219,19 @@ pub(super) struct Entry {
     pub(super) sources: BTreeMap<Source, Duration>,
     pub(super) state: State,
     pub(super) peer: Option<PeerTag>,
+    /// A peer that is connected from the same host says that it listens here.
+    pub(super) claimed: Option<PeerTag>,
     /// A handshake succeeded here once.
     pub(super) proven: bool,
+    /// Not dialled yet, or not since something changed.
+    pub(super) fresh: bool,
+    /// Sources that ever named it: each ends its pause once.
+    pub(super) heard: u8,
     pub(super) failures: u32,
+    /// Sessions that broke early, and connections dropped, since one lasted.
+    pub(super) breaks: u32,
+    /// The last attempt found somebody who didn't prove to be a member.
+    unproven: bool,
     pub(super) last_error: Option<String>,
     pub(super) next_try: Duration,
     pub(super) last_attempt: Option<Duration>,
@@ -208,13 +244,23 @@ impl Entry {
             sources: BTreeMap::new(),
             state: State::Idle,
             peer: None,
+            claimed: None,
             proven: false,
+            fresh: true,
+            heard: 0,
             failures: 0,
+            breaks: 0,
+            unproven: false,
             last_error: None,
             next_try: now,
             last_attempt: None,
             last_seen: now,
         }
+    }
+
+    /// The peer that is most likely there: the one that was found, else the one that says so.
+    pub(super) fn leads_to(&self) -> Option<PeerTag> {
+        self.peer.or(self.claimed)
     }
 
     /// The best source whose word can be dialled.
@@ -237,6 +283,7 @@ impl Entry {
         self.state == State::Idle && !self.proven && self.failures >= 2
     }
 
+    /// A dial came to nothing, or the peer turned us away.
     pub(super) fn fail(
         &mut self,
         reason: FailReason,
@@ -251,12 +298,57 @@ impl Entry {
         };
         self.last_error = Some(text.chars().take(MAX_ERROR_CHARS).collect());
         self.state = State::Idle;
+        self.unproven = matches!(reason, FailReason::Silence | FailReason::Rejected);
+        if reason == FailReason::Dropped && self.proven {
+            return self.broke(rng, now);
+        }
+        self.fresh = false;
         self.failures = self.failures.saturating_add(1);
         self.next_try = now + self.delay(reason.first_delay(), rng);
     }
 
+    /// A session that stood since `since` is over, and nobody is to blame.
+    pub(super) fn over(&mut self, since: Duration, rng: &mut SeededRng, now: Duration) {
+        self.state = State::Idle;
+        self.failures = 0;
+        if now.saturating_sub(since) >= SETTLED {
+            self.breaks = 0;
+        }
+        self.broke(rng, now);
+    }
+
+    /// Tries again soon. The pause grows a little, so that an address where every session breaks isn't dialled
+    /// each second for ever.
+    fn broke(&mut self, rng: &mut SeededRng, now: Duration) {
+        self.breaks = self.breaks.saturating_add(1);
+        self.fresh = self.breaks <= FREE_BREAKS;
+        let doubled = Duration::from_secs(1) * (1 << (self.breaks / 2).min(4));
+        let pause = doubled.min(LONGEST_BREAK);
+        self.next_try = now + rng.between(pause * 3 / 4, pause);
+    }
+
+    /// Something changed that makes another attempt worth while.
+    pub(super) fn end_pause(&mut self, now: Duration) {
+        let least = if self.unproven {
+            LEAST_PAUSE_UNPROVEN
+        } else {
+            LEAST_PAUSE
+        };
+        let from = self.last_attempt.map_or(now, |last| now.max(last + least));
+        if from < self.next_try {
+            self.next_try = from;
+            self.fresh = true;
+        }
+    }
+
+    /// The user or the machine wants everything tried, whatever was held against it.
+    pub(super) fn try_now(&mut self, now: Duration) {
+        self.next_try = self.next_try.min(now);
+        self.fresh = true;
+    }
+
     /// The delay after `failures` failures, up to a quarter shorter by chance.
-    pub(super) fn delay(&self, first: Duration, rng: &mut SeededRng) -> Duration {
+    fn delay(&self, first: Duration, rng: &mut SeededRng) -> Duration {
         let named = self.sources.contains_key(&Source::KnownHost);
         let longest = if named {
             LONGEST_DELAY_NAMED

@@ -1,21 +1,18 @@
 //! The book: what goes in, what comes out by age, and what is told about it.
 
-use std::collections::{BTreeMap, btree_map};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::budget::{Budget, Rate, Sort};
 use super::entry::{
-    Added, BookEntry, Entry, EntryState, FailReason, GRACE, PeerTag, Refusal, SETTLED, State,
+    Added, BookEntry, Ended, Entry, EntryState, FailReason, GRACE, PeerTag, Refusal, State,
 };
-use crate::candidate::{canonical, names_a_host};
-use crate::rate::TokenBucket;
+use crate::candidate::{canonical, network_of};
 use crate::rng::SeededRng;
 use crate::{Candidate, Discovered, FolderTag, Source};
 
-const MAX_KNOWN_HOSTS: usize = 1024;
-const MAX_INCOMING: usize = 256;
-/// Ports of one host that strangers may name for one folder.
-const MAX_PORTS_PER_HOST: usize = 16;
+pub(super) const MAX_INCOMING: usize = 256;
 const MAX_PAST: usize = 4096;
 const MAX_OURS: usize = 256;
 /// An address can pass to another device, so even our own is tried again after
@@ -23,16 +20,17 @@ const MAX_OURS: usize = 256;
 const OURS_LIFE: Duration = Duration::from_secs(3600);
 /// A dial nobody reported on.
 const DIAL_PATIENCE: Duration = Duration::from_secs(60);
-/// A live beacon cuts a long delay short, if the last attempt is so long ago.
-const LAN_RETRY: Duration = Duration::from_secs(20);
 
 /// What an [`AddressBook`] may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookConfig {
-    /// Dials begun a second in the long run.
-    pub dials_per_second: u32,
-    /// Dials begun at once after a pause.
-    pub dial_burst: u32,
+    /// First dials to addresses that are near, named by the user, or of hosts
+    /// where a member was found.
+    pub near: Rate,
+    /// First dials to addresses that strangers may have named.
+    pub far: Rate,
+    /// Dials to addresses that failed before.
+    pub again: Rate,
     /// Addresses of each source for each folder; known hosts may have 1,024.
     pub per_source: usize,
     /// Take loopback addresses from peers, trackers and hash tables too. Only
@@ -44,8 +42,18 @@ pub struct BookConfig {
 impl Default for BookConfig {
     fn default() -> Self {
         Self {
-            dials_per_second: 5,
-            dial_burst: 10,
+            near: Rate {
+                per_second: 100,
+                burst: 200,
+            },
+            far: Rate {
+                per_second: 20,
+                burst: 40,
+            },
+            again: Rate {
+                per_second: 5,
+                burst: 10,
+            },
             per_source: 50,
             loopback_from_anywhere: false,
         }
@@ -55,9 +63,10 @@ impl Default for BookConfig {
 /// What is remembered of an address that left the book.
 #[derive(Debug, Clone)]
 pub(super) struct Past {
-    failures: u32,
-    next_try: Duration,
-    last_error: Option<String>,
+    pub(super) failures: u32,
+    pub(super) heard: u8,
+    pub(super) next_try: Duration,
+    pub(super) last_error: Option<String>,
 }
 
 pub(super) type Folder = BTreeMap<SocketAddr, Entry>;
@@ -70,10 +79,12 @@ pub(super) type Folder = BTreeMap<SocketAddr, Entry>;
 pub struct AddressBook {
     pub(super) config: BookConfig,
     pub(super) rng: SeededRng,
-    pub(super) budget: TokenBucket,
+    pub(super) budget: Budget,
     pub(super) folders: BTreeMap<FolderTag, Folder>,
+    /// Folders that take no session now.
+    pub(super) resting: BTreeSet<FolderTag>,
     pub(super) ours: BTreeMap<SocketAddr, Duration>,
-    past: BTreeMap<(FolderTag, SocketAddr), Past>,
+    pub(super) past: BTreeMap<(FolderTag, SocketAddr), Past>,
     refused: BTreeMap<FolderTag, BTreeMap<Refusal, u64>>,
     pub(super) turn: u64,
     pub(super) last_source: [Option<Source>; 2],
@@ -85,10 +96,11 @@ impl AddressBook {
     #[must_use]
     pub fn new(config: BookConfig, seed: &[u8; 32], now: Duration) -> Self {
         Self {
-            budget: TokenBucket::new(config.dials_per_second, config.dial_burst, now),
+            budget: Budget::new([config.near, config.far, config.again], now),
             config,
             rng: SeededRng::new(seed, "address book"),
             folders: BTreeMap::new(),
+            resting: BTreeSet::new(),
             ours: BTreeMap::new(),
             past: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -141,9 +153,21 @@ impl AddressBook {
     /// Forgets everything about a folder.
     pub fn remove_folder(&mut self, folder: FolderTag) {
         self.folders.remove(&folder);
+        self.resting.remove(&folder);
         self.refused.remove(&folder);
         self.past.retain(|(of, _), _| *of != folder);
         self.last_folder.retain(|_, of| *of != folder);
+    }
+
+    /// Candidates of this folder are kept but not dialled, until it is [woken](Self::wake).
+    pub fn rest(&mut self, folder: FolderTag) {
+        self.resting.insert(folder);
+    }
+
+    /// The folder's candidates may be dialled, all of them now.
+    pub fn wake(&mut self, folder: FolderTag, now: Duration) {
+        self.resting.remove(&folder);
+        self.refresh_now(folder, now);
     }
 
     /// A dial was begun that the book did not ask for. Dials from
@@ -192,19 +216,38 @@ impl AddressBook {
         if let Some(entry) = entries.get_mut(&addr) {
             entry.state = State::Connected { since: now };
             entry.peer = Some(peer);
+            entry.claimed = None;
             entry.proven = true;
             entry.last_error = None;
             entry.last_seen = now;
         }
+        self.budget.proven(addr.ip(), now);
+        // Somebody of ours is up there: pauses from when it wasn't make no sense.
+        let host = network_of(addr.ip());
+        let there = |(at, _): &(&SocketAddr, &mut Entry)| network_of(at.ip()) == host;
+        let all = self.folders.values_mut().flat_map(BTreeMap::iter_mut);
+        for (_, entry) in all.filter(there).filter(|(_, e)| e.state == State::Idle) {
+            entry.end_pause(now);
+        }
     }
 
-    /// A session ended. The address is tried again after about a second; if
-    /// sessions there keep ending within 30 s, the delay grows as for failures.
+    /// A peer that came by itself says that it listens at this address. As long as it is connected, and nobody
+    /// else was found there, the address isn't dialled: it would only be a second session with that peer.
+    pub fn claimed(&mut self, folder: FolderTag, addr: SocketAddr, peer: PeerTag) {
+        if let Some(entry) = self.entry(folder, addr) {
+            entry.claimed = Some(peer);
+        }
+    }
+
+    /// A session ended. The address is tried again after about a second, and
+    /// after four at most if sessions there keep breaking; if the peer turned us
+    /// away, after a delay that grows as for failures.
     pub fn disconnected(
         &mut self,
         folder: FolderTag,
         addr: SocketAddr,
         peer: PeerTag,
+        ended: Ended,
         now: Duration,
     ) {
         let addr = canonical(addr);
@@ -212,13 +255,11 @@ impl AddressBook {
             && let State::Connected { since } = entry.state
             && entry.peer == Some(peer)
         {
-            entry.state = State::Idle;
             entry.sources.remove(&Source::Incoming);
-            if now.saturating_sub(since) >= SETTLED {
-                entry.failures = 0;
+            match ended {
+                Ended::Over => entry.over(since, &mut self.rng, now),
+                Ended::TurnedAway(reason) => entry.fail(reason, "", &mut self.rng, now),
             }
-            entry.failures = entry.failures.saturating_add(1);
-            entry.next_try = now + entry.delay(Duration::from_secs(1), &mut self.rng);
             entry.last_seen = now;
             // What worked a moment ago is worth a few more tries.
             for expires in entry.sources.values_mut() {
@@ -247,6 +288,7 @@ impl AddressBook {
     /// tried again, within the budget.
     pub fn handle_network_changed(&mut self, now: Duration) {
         self.ours.clear();
+        self.budget.forget_hosts();
         let folders: Vec<_> = self.folders.keys().copied().collect();
         for folder in folders {
             self.refresh_now(folder, now);
@@ -261,7 +303,7 @@ impl AddressBook {
             .into_iter()
             .flat_map(BTreeMap::values_mut)
         {
-            entry.next_try = entry.next_try.min(now);
+            entry.try_now(now);
         }
     }
 
@@ -273,12 +315,14 @@ impl AddressBook {
         };
         let connected = Self::connected_peers(entries);
         let lines = entries.iter().map(|(addr, entry)| {
-            let may_dial = self.may_dial_from(*addr, entry, &connected);
+            let may_dial = self
+                .may_dial_from(*addr, entry, &connected)
+                .filter(|_| !self.resting.contains(&folder));
             let state = match entry.state {
                 State::Dialing { .. } => EntryState::Dialing,
                 State::Connected { .. } => EntryState::Connected,
                 State::Idle if self.ours.contains_key(addr) => EntryState::Ours,
-                State::Idle if entry.peer.is_some_and(|p| connected.contains_key(&p)) => {
+                State::Idle if entry.leads_to().is_some_and(|p| connected.contains_key(&p)) => {
                     EntryState::ConnectedElsewhere
                 }
                 State::Idle => EntryState::Waiting,
@@ -307,6 +351,7 @@ impl AddressBook {
     /// on. [`due_dials`](Self::due_dials) does it too.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.ours.retain(|_, until| now < *until);
+        self.budget.handle_timeout(now);
         for entry in self.folders.values_mut().flat_map(BTreeMap::values_mut) {
             if let State::Dialing { since } = entry.state
                 && now.saturating_sub(since) >= DIAL_PATIENCE
@@ -324,10 +369,12 @@ impl AddressBook {
     /// [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
     pub fn next_timeout(&self, now: Duration) -> Option<Duration> {
-        let tokens = now + self.budget.wait(now);
+        let waits = Sort::ALL.map(|sort| self.budget.wait(sort, now));
+        let under_way = self.under_way();
         let mut next = self.ours.values().min().copied();
         let mut sooner = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
-        for entries in self.folders.values() {
+        for (folder, entries) in &self.folders {
+            let rests = self.resting.contains(folder);
             let connected = Self::connected_peers(entries);
             for (addr, entry) in entries {
                 let expiries = entry.sources.values().filter(|e| **e != Duration::MAX);
@@ -335,101 +382,26 @@ impl AddressBook {
                 if let State::Dialing { since } = entry.state {
                     sooner(since + DIAL_PATIENCE);
                 }
-                if let Some(at) = self.may_dial_from(*addr, entry, &connected) {
-                    sooner(at.max(tokens));
+                let may_dial = self.may_dial_from(*addr, entry, &connected);
+                if let Some(at) = may_dial.filter(|_| !rests) {
+                    if at > now {
+                        sooner(at);
+                        continue;
+                    }
+                    // Else the end of a dial under way is waited for.
+                    let sort = self.sort_of(*addr, entry);
+                    if under_way.has_room(sort) && under_way.has_room_at(*addr) {
+                        let host = self.budget.wait_for(addr.ip(), now);
+                        sooner(now + waits[sort as usize].max(host));
+                    }
                 }
             }
         }
         next
     }
 
-    fn entry(&mut self, folder: FolderTag, addr: SocketAddr) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, folder: FolderTag, addr: SocketAddr) -> Option<&mut Entry> {
         self.folders.get_mut(&folder)?.get_mut(&canonical(addr))
-    }
-
-    fn admit(&mut self, candidate: Candidate, now: Duration) -> Result<Added, Refusal> {
-        let Candidate {
-            folder,
-            source,
-            expires,
-            ..
-        } = candidate;
-        let addr = canonical(candidate.addr);
-        if addr.port() == 0 || !names_a_host(addr.ip()) {
-            return Err(Refusal::Impossible);
-        }
-        let near = matches!(source, Source::Lan | Source::KnownHost | Source::Invite)
-            || source == Source::Incoming;
-        let loopback = addr.ip().is_loopback() && !self.config.loopback_from_anywhere;
-        if !near && (loopback || is_link_local(addr.ip())) {
-            return Err(Refusal::NotFromThere);
-        }
-        if expires <= now {
-            return Err(Refusal::Expired);
-        }
-        if let Some(entry) = self.entry(folder, addr)
-            && let Some(old) = entry.sources.get_mut(&source)
-        {
-            *old = (*old).max(expires);
-            entry.last_seen = now;
-            return Ok(Added::Refreshed);
-        }
-        let entries = self.folders.entry(folder).or_default();
-        let most = match source {
-            Source::KnownHost => MAX_KNOWN_HOSTS,
-            Source::Incoming => MAX_INCOMING,
-            _ => self.config.per_source,
-        };
-        let past = self.past.get(&(folder, addr));
-        if count(entries, source) >= most {
-            let worse_than = past.map_or(0, |p| p.failures);
-            let victim = entries
-                .iter()
-                .filter(|(_, e)| e.is_hopeless() && e.failures > worse_than)
-                .filter(|(_, e)| e.sources.len() == 1 && e.sources.contains_key(&source))
-                .max_by_key(|(_, e)| e.failures)
-                .map(|(addr, _)| *addr)
-                .filter(|_| source != Source::KnownHost)
-                .ok_or(Refusal::SourceFull)?;
-            if let Some(entry) = entries.remove(&victim) {
-                remember(&mut self.past, folder, victim, &entry);
-            }
-        }
-        let known = entries.contains_key(&addr);
-        if !known && !near && !addr.ip().is_loopback() {
-            let ports = entries
-                .keys()
-                .filter(|other| other.ip() == addr.ip())
-                .count();
-            if ports >= MAX_PORTS_PER_HOST {
-                return Err(Refusal::HostFull);
-            }
-        }
-        let entry = entries.entry(addr).or_insert_with(|| Entry::new(now));
-        if let Some(past) = self.past.remove(&(folder, addr)) {
-            entry.failures = past.failures;
-            entry.next_try = past.next_try;
-            entry.last_error = past.last_error;
-        }
-        if source == Source::KnownHost {
-            // The user names it now: whatever was held against it counts no more.
-            entry.next_try = entry.next_try.min(now);
-        }
-        entry.sources.insert(source, expires);
-        entry.last_seen = now;
-        Ok(Added::New)
-    }
-
-    /// A device that is heard on the LAN is up, so a delay of minutes from the
-    /// time when it was down makes no sense.
-    fn cut_delay_short(&mut self, folder: FolderTag, addr: SocketAddr, now: Duration) {
-        let soon = now + self.rng.between(Duration::ZERO, Duration::from_secs(1));
-        if let Some(entry) = self.entry(folder, addr) {
-            let rested = |last| now.saturating_sub(last) >= LAN_RETRY;
-            if entry.last_attempt.is_none_or(rested) {
-                entry.next_try = entry.next_try.min(soon);
-            }
-        }
     }
 
     fn purge_folder(&mut self, folder: FolderTag, now: Duration) {
@@ -448,14 +420,14 @@ impl AddressBook {
     }
 }
 
-fn count(entries: &Folder, source: Source) -> usize {
+pub(super) fn count(entries: &Folder, source: Source) -> usize {
     entries
         .values()
         .filter(|e| e.sources.contains_key(&source))
         .count()
 }
 
-fn remember(
+pub(super) fn remember(
     past: &mut BTreeMap<(FolderTag, SocketAddr), Past>,
     folder: FolderTag,
     addr: SocketAddr,
@@ -472,15 +444,9 @@ fn remember(
     }
     let kept = Past {
         failures: entry.failures,
+        heard: entry.heard,
         next_try: entry.next_try,
         last_error: entry.last_error.clone(),
     };
     past.insert((folder, addr), kept);
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
 }

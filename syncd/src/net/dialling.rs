@@ -2,8 +2,8 @@
 
 use std::io;
 
-use sync_discovery::book::FailReason;
-use sync_net::{CloseReason, SessionError, handshake::HandshakeError, stream::DialError};
+use sync_discovery::book::{Ended, FailReason};
+use sync_net::{CloseReason, Goodbye, SessionError, handshake::HandshakeError, stream::DialError};
 
 /// Whether the address that was reached is one of this device.
 pub(super) fn is_own(error: &DialError) -> bool {
@@ -34,6 +34,22 @@ pub(super) fn judge(error: &DialError) -> (FailReason, String) {
         DialError::Session(_) => FailReason::Rejected,
     };
     (reason, error.to_string())
+}
+
+/// What the end of a session says about the address.
+pub(super) fn ended(reason: &CloseReason) -> Ended {
+    match reason {
+        CloseReason::Peer(Goodbye::Busy) => Ended::TurnedAway(FailReason::Busy),
+        CloseReason::Peer(
+            Goodbye::FolderRemoved
+            | Goodbye::Version
+            | Goodbye::Violation
+            | Goodbye::Rotated
+            | Goodbye::Other(_),
+        )
+        | CloseReason::Local(Goodbye::Violation) => Ended::TurnedAway(FailReason::Rejected),
+        _ => Ended::Over,
+    }
 }
 
 #[cfg(test)]

@@ -33,14 +33,12 @@ pub(crate) struct FolderUp(pub(crate) FolderTag);
 pub(crate) struct FolderDown(pub(crate) FolderTag);
 
 impl PeersActor {
-    /// Strangers and members of a folder that is down hear nothing.
+    /// Strangers hear nothing. Members of a folder that is still being opened wait; see [`PeersActor::established`].
     fn open_gate(&self) {
         let roster = self.wires.roster();
-        let up = roster
-            .iter()
-            .filter(|(tag, _)| self.wires.ready_folder(**tag).is_some());
-        let folders = up
-            .map(|(_, e)| Arc::clone(&e.member) as sync_net::SharedFolder)
+        let folders = roster
+            .values()
+            .map(|e| Arc::clone(&e.member) as sync_net::SharedFolder)
             .collect();
         if let Err(error) = self.wires.gate.replace_folders(folders) {
             warn!(%error, "incoming connections are answered for the old list of folders");
@@ -55,6 +53,7 @@ impl Handler<FolderUp> for PeersActor {
         // Sessions of the actor before it mean nothing to this one.
         self.close_folder(tag, Goodbye::Done);
         self.open_gate();
+        self.take_waiting(tag, ctx);
         self.book.refresh_now(tag, self.wires.mono());
         self.dial_due(ctx);
     }

@@ -9,7 +9,7 @@
 //! successor tells to begin anew.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, atomic::AtomicU64},
@@ -51,13 +51,18 @@ use crate::{
 };
 
 /// Attempts under way at once.
-const MAX_DIALS: usize = 16;
+const MAX_DIALS: usize = 64;
 /// Sessions kept with one peer in one folder, until the lower key closes one.
 const MAX_TWINS: usize = 2;
 /// How long a peer that sent bad data is refused.
 pub(super) const BAN: Duration = Duration::from_secs(3600);
 /// Peers remembered as banned.
 pub(super) const MAX_BANNED: usize = 4096;
+/// How long a session waits for its folder to be opened: both devices of a pair may just have been started. Its peer
+/// takes silence for longer than that for death.
+const OPENING: Duration = Duration::from_secs(8);
+/// Sessions that wait so.
+const MAX_WAITING: usize = 512;
 /// How often dials, rates and ages are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is asked whether the machine's addresses changed.
@@ -79,6 +84,8 @@ pub(crate) struct PeersActor {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) banned: BTreeMap<(FolderTag, PeerKey), Duration>,
     pub(super) dials: usize,
+    /// Sessions whose folder is being opened, and until when they wait.
+    waiting: VecDeque<(Duration, Box<Connected>, Source)>,
     /// Folders that were said to have too many sessions, until they have fewer.
     full: BTreeSet<FolderTag>,
     pub(super) stopping: bool,
@@ -99,6 +106,7 @@ impl PeersActor {
             sessions: BTreeMap::new(),
             banned: BTreeMap::new(),
             dials: 0,
+            waiting: VecDeque::new(),
             full: BTreeSet::new(),
             addresses: None,
             stopping: false,
@@ -164,8 +172,11 @@ impl PeersActor {
         };
         let now = self.wires.mono();
         let member = self.wires.roster().get(&tag).map(|e| Arc::clone(&e.member));
-        let (Some(member), Some(folder)) = (member, self.wires.ready_folder(tag)) else {
+        let Some(member) = member else {
             return turn_away(connected, Goodbye::FolderRemoved);
+        };
+        let Some(folder) = self.wires.ready_folder(tag) else {
+            return self.wait_for_folder(connected, source, now);
         };
         let ours = member.peer_key();
         if self.stopping {
@@ -229,6 +240,10 @@ impl PeersActor {
         let handle = actor.handle().clone();
         let actor = actor.start();
         self.book.connected(tag, remote, PeerTag(peer.0), now);
+        if !facts.initiator && facts.hello.port != 0 {
+            let listens = SocketAddr::new(remote.ip(), facts.hello.port);
+            self.book.claimed(tag, listens, PeerTag(peer.0));
+        }
         let twins = self.settle_twins(tag, peer, &ours, &conn, session, &actor);
         let new = Session {
             folder: tag,
@@ -254,6 +269,39 @@ impl PeersActor {
         if !twins {
             info!(device = %peer, name = %info.name, %remote, found_by = %source, "connected");
             self.event(EventType::PeerConnected, &info, tag, None);
+        }
+    }
+
+    /// Holds a session until its folder is open: to turn it away would cost it a pause.
+    fn wait_for_folder(&mut self, connected: Connected, source: Source, now: Duration) {
+        if self.stopping || self.waiting.len() >= MAX_WAITING {
+            return turn_away(connected, Goodbye::Done);
+        }
+        self.waiting
+            .push_back((now + OPENING, Box::new(connected), source));
+    }
+
+    /// A folder was opened: sessions that waited for it are taken.
+    pub(super) fn take_waiting(&mut self, folder: FolderTag, ctx: &mut Context<Self>) {
+        let (ready, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(_, c, _)| c.established.folder_id == folder.0);
+        self.waiting = waiting;
+        for (_, connected, source) in Vec::from(ready) {
+            self.established(*connected, source, ctx);
+        }
+    }
+
+    /// Sessions that waited too long are ended in good order.
+    fn end_waiting(&mut self, now: Duration) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(until, ..)| *until <= now)
+        {
+            if let Some((_, connected, _)) = self.waiting.pop_front() {
+                turn_away(*connected, Goodbye::Done);
+            }
         }
     }
 
@@ -327,8 +375,13 @@ impl PeersActor {
         if !limits::nearly_full(self.parties(), folder) {
             self.full.remove(&folder);
         }
-        self.book
-            .disconnected(folder, info.address, PeerTag(peer.0), now);
+        self.book.disconnected(
+            folder,
+            info.address,
+            PeerTag(peer.0),
+            dialling::ended(&reason),
+            now,
+        );
         if let Some(actor) = self.wires.ready_folder(folder) {
             actor.do_send(PeerDown { session: id });
         }
@@ -396,6 +449,7 @@ impl Actor for PeersActor {
         ctx.run_interval(TICK, |actor, ctx| {
             let now = actor.wires.mono();
             actor.banned.retain(|_, until| now < *until);
+            actor.end_waiting(now);
             for session in actor.sessions.values() {
                 session.info.measure(now);
             }
@@ -451,6 +505,8 @@ impl Handler<Dialled> for PeersActor {
                     .failed(dial.folder, dial.addr, reason, &detail, self.wires.mono());
             }
         }
+        // There is room for another.
+        self.dial_due(ctx);
     }
 }
 
