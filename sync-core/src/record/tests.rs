@@ -294,6 +294,23 @@ fn one_signature_serves_all_groups_of_a_batch() {
 }
 
 #[test]
+fn a_signature_is_looked_at_though_another_of_its_batch_was_good() {
+    let signed = signed(3);
+    let mut known = VerifiedRoots::default();
+    let good = group(&signed, 0b010);
+    let mut bytes = wire(&good);
+    good.verify(&keys(1), &mut known).unwrap();
+    let signature = {
+        let (_, _, signature) = group(&signed, 0b010).claims_for_test().unwrap();
+        bytes.windows(64).position(|w| w == signature).unwrap()
+    };
+    bytes[signature] ^= 1;
+    let forged: Group = minicbor::decode(&bytes).unwrap();
+    let refused = forged.verify(&keys(1), &mut known);
+    assert!(matches!(refused, Err(RecordError::Signature)));
+}
+
+#[test]
 fn groups_are_made_of_what_came_in_other_groups() {
     let signed = signed(40);
     let part = |places| {
