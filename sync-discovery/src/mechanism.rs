@@ -1,7 +1,7 @@
 //! What a discovery mechanism is.
 //!
 //! A mechanism is one folder of this crate that implements [`Mechanism`]: how it is called, the options it brings,
-//! what it is told ([`Want`], [`Refresh`]) and what it tells ([`Discovered`], [`Status`]). Everything else is the
+//! what it is told ([`Want`], [`Refresh`]) and what it tells ([`Discovered`](crate::Discovered), [`Status`]). Everything else is the
 //! same for all and lies in [`actor`](crate::actor): the timer, the mailbox, start and stop. A daemon keeps a list
 //! of [`Kind`](crate::actor::Kind)s, one line for each, and needs no other word about any of them.
 //!
