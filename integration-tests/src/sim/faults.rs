@@ -250,7 +250,7 @@ impl Simulation {
             Fault::Join(pair) => self.join(pair),
             Fault::Backup(node) => {
                 let node = &mut self.nodes[node];
-                node.backup = Some(node.home.backup());
+                node.backup = node.home.backup();
             }
             Fault::LoseIndex(node) => {
                 self.crash(node, true);

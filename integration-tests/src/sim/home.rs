@@ -67,13 +67,15 @@ impl SimHome {
         self.lock().index = MemIndex::new();
     }
 
-    /// A copy of what is durable.
-    pub fn backup(&self) -> Backup {
+    /// A copy of what is durable; `None` of a home where the folder was never opened. To put such a one back is to
+    /// lose the home: the folder's directory bears a mark that the next identity doesn't know, and waits for the
+    /// user.
+    pub fn backup(&self) -> Option<Backup> {
         let shared = self.lock();
-        Backup {
+        (!shared.files.is_empty()).then(|| Backup {
             files: shared.files.clone(),
             index: shared.index.backup(),
-        }
+        })
     }
 
     /// Puts a copy in the place of what is here, or its index alone. Then at least one start lies between the
