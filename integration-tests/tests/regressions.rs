@@ -56,6 +56,11 @@ fn a_path_that_stayed_empty_was_never_tried_again() {
 }
 
 #[test]
+fn a_file_came_before_what_was_done_to_the_directory_in_its_place() {
+    holds(&[913, 986]);
+}
+
+#[test]
 fn a_revived_directory_took_a_file_for_its_past() {
     holds(&[18, 276]);
 }

@@ -10,8 +10,11 @@ use crate::{
     entry::{Kind, MODE_MASK},
     index::{Index, IndexEntry, IndexResult, Need, flag},
     path::RelPath,
-    version::Vector,
+    version::{Dot, Vector},
 };
+
+/// So often is looked whether more became known, in about a minute, before a directory is kept for what is in it.
+const PATIENCE: u32 = 6;
 
 impl<I: Index> Engine<I> {
     /// Whether the directory that `path` lies in is there, or will be before `path` is worked on. If it is
@@ -84,13 +87,16 @@ impl<I: Index> Engine<I> {
         Ok(())
     }
 
-    /// A directory stands where a file is wanted. It gives way when nothing lives in it; else it
-    /// stays, and whoever holds the file keeps it as a conflict copy.
+    /// A directory stands where a file is wanted, which the change `dot` made. It gives way when nothing lives in it;
+    /// else it stays, and whoever holds the file keeps it as a conflict copy. What was done to the directory before
+    /// the file was made may come later than the file: a peer tells of a change when it has carried it out.
     pub(super) fn dir_must_stay(
         &mut self,
         path: &RelPath,
         entry: &IndexEntry,
+        dot: Dot,
     ) -> IndexResult<bool> {
+        let told = self.ledger.knowledge().covers(dot);
         let mut after: Option<RelPath> = None;
         let mut waits = false;
         loop {
@@ -105,7 +111,14 @@ impl<I: Index> Engine<I> {
                     .announced()
                     .is_some_and(|raw| raw.kind().is_some_and(Kind::is_live))
                 {
-                    self.raise_dir(path, Some(entry.clone()))?;
+                    // Those who can't write don't say what they know, so there is an end to waiting.
+                    let patient = self.notes.tries(path) < PATIENCE
+                        || self.peers.streams().is_empty()
+                        || self.peers.is_exchanging();
+                    match !told && patient {
+                        true => self.stick(path, "waits for what was in this directory".into()),
+                        false => self.raise_dir(path, Some(entry.clone()))?,
+                    }
                     return Ok(true);
                 }
                 waits |= below.stat.is_some();

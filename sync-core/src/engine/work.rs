@@ -158,7 +158,7 @@ impl<I: Index> Engine<I> {
             return Ok(());
         }
         if entry.stat.is_some_and(|s| s.kind == DiskKind::Dir)
-            && self.dir_must_stay(&path, &entry)?
+            && self.dir_must_stay(&path, &entry, record.version.dot)?
         {
             return Ok(());
         }

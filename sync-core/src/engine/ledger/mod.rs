@@ -16,6 +16,7 @@ pub use past::is_ahead;
 
 use known::newest_name;
 use later::Later;
+use past::{GAPS, Gaps};
 
 use super::Config;
 use crate::{
@@ -127,14 +128,9 @@ pub(super) struct Ledger<I> {
     /// Ends of the numbers that may be used.
     counters_end: u64,
     seqs_end: u64,
-    /// Where those of this run begin.
-    first_counter: u64,
-    first_seq: u64,
+    /// Those that no run gave.
+    gaps: Gaps,
     reserve_asked: bool,
-    /// The last number that former runs gave, as far as the index remembers.
-    last_known: u64,
-    /// The last counter that former runs gave, likewise.
-    last_counter: u64,
     flush: Flush,
 }
 
@@ -143,6 +139,11 @@ impl<I: Index> Ledger<I> {
         let knowledge = read_knowledge(&index)?;
         // Numbers of this run begin above, whatever the index remembers.
         let last_known = read_last_seq(&index)?.unwrap_or(0).min(cfg.seqs.start);
+        let mut gaps = Gaps::read(&index)?;
+        gaps.add_run(
+            knowledge.counter(cfg.replica)..cfg.counters.start,
+            last_known..cfg.seqs.start,
+        );
         let mut ledger = Self {
             keys: cfg.keys.clone(),
             era: cfg.era,
@@ -154,7 +155,6 @@ impl<I: Index> Ledger<I> {
             blind: |_| false,
             pending: Pending::default(),
             locals: Vec::new(),
-            last_counter: knowledge.counter(cfg.replica),
             knowledge,
             unnamed: BTreeSet::new(),
             numbering: read_numbering(&index)?.unwrap_or(cfg.numbering),
@@ -163,10 +163,8 @@ impl<I: Index> Ledger<I> {
             seq: cfg.seqs.start,
             counters_end: cfg.counters.end,
             seqs_end: cfg.seqs.end,
-            first_counter: cfg.counters.start,
-            first_seq: cfg.seqs.start,
+            gaps,
             reserve_asked: false,
-            last_known,
             flush: Flush {
                 durable: last_known,
                 ..Flush::default()
@@ -179,6 +177,7 @@ impl<I: Index> Ledger<I> {
         }
         let numbering = ledger.numbering.0.to_be_bytes().to_vec();
         ledger.put_fact(NUMBERING.to_vec(), numbering);
+        ledger.put_fact(GAPS.to_vec(), encode(&ledger.gaps)?);
         Ok(ledger)
     }
 

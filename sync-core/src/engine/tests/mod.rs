@@ -5,6 +5,7 @@ mod big;
 mod disk;
 mod exchange;
 mod later;
+mod past;
 mod rig;
 mod years;
 

@@ -11,7 +11,7 @@ use crate::{
     disk::{DiskKind, DiskStat, WriteTrouble},
     engine::{Config, Engine, Input, Output, State},
     ids::{Generation, PeerKey, ReplicaId, SessionId},
-    index::{Index, MemIndex},
+    index::{Index, IndexError, MemIndex},
     keys::FolderKeys,
     manifest::ContentRoot,
     message::{Announce, EngineMessage, Message, ObjectMessage, Request},
@@ -44,6 +44,8 @@ pub(super) struct Rig {
     pub(super) temps: BTreeMap<(usize, ContentRoot), Vec<u8>>,
     /// What hinders writing chunks.
     pub(super) trouble: Option<WriteTrouble>,
+    /// Nodes whose index turned out to be older than what others know of them.
+    pub(super) restored: Vec<usize>,
 }
 
 fn path(text: &str) -> RelPath {
@@ -111,6 +113,7 @@ impl Rig {
             stubs_to: vec![0; n],
             temps: BTreeMap::new(),
             trouble: None,
+            restored: Vec::new(),
         }
     }
 
@@ -273,11 +276,16 @@ impl Rig {
     pub(super) fn restart(&mut self, n: usize) {
         self.settle();
         let index = self.engines[n].index().clone();
+        self.start_from(n, index, 1);
+    }
+
+    /// The same in its `run`, from a copy of its index.
+    pub(super) fn start_from(&mut self, n: usize, index: MemIndex, run: u64) {
         let now = Now {
             mono: self.now,
             unix_ns: self.now.as_nanos() as i64,
         };
-        self.engines[n] = Engine::new(config(n, false, 1), index, now).unwrap();
+        self.engines[n] = Engine::new(config(n, false, run), index, now).unwrap();
         self.queue.push_back((n, Input::Tick));
     }
 
@@ -391,6 +399,7 @@ impl Rig {
             }
             Output::Temp(job) => self.use_temps(n, job),
             Output::Event(_) => {}
+            Output::IndexFailed(IndexError::Restored) => self.restored.push(n),
             other => panic!("unexpected output {other:?}"),
         }
     }
