@@ -24,4 +24,5 @@ pub mod supervise;
 mod wiring;
 
 pub use daemon::LoadError;
+pub use net::swarm;
 pub use program::main;

@@ -46,7 +46,7 @@ use std::{
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use sync_core::{
     control::{ARCHIVE_DAYS, ApiError, ErrorKind, FolderRef, MIN_FREE, Mechanism, RESCAN},
-    ids::{PeerKey, SessionId},
+    ids::PeerKey,
     options::Values,
     time::Now,
 };
@@ -284,8 +284,9 @@ impl Wires {
         }
     }
 
-    pub(crate) fn next_session(&self) -> SessionId {
-        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    /// The number from which one more owner of sessions counts them: no two share one.
+    pub(crate) fn first_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) << 32
     }
 
     /// The settings in force.

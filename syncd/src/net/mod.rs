@@ -2,23 +2,23 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | [`swarm`] | decides: a machine without sockets, actors and clocks |
+//! | [`PeersActor`] | does what the swarm decides: dials, drives sessions, tells folders |
 //! | [`Member`] | gives a folder's keys to the handshake |
-//! | [`PeersActor`] | owns the address book, dials, judges new sessions, bans |
-//! | [`limits`] | how many sessions there may be |
-//! | [`network`] | notices that the machine's addresses changed |
+//! | [`orders`] | what the actor can be told |
 //! | [`reader`] | carries what a session receives to its folder, one piece at a time |
 //! | [`PeerInfo`] | what is known of a session, for reports |
 
-mod dialling;
 mod info;
-mod limits;
 mod member;
-mod network;
 mod orders;
 mod peers;
 pub(crate) mod reader;
+pub mod swarm;
 
 pub(crate) use info::{PeerInfo, found_by};
 pub(crate) use member::Member;
-pub(crate) use orders::{BanPeer, FolderDown, FolderUp, ListCandidates, RefreshFolder, StopPeers};
+pub(crate) use orders::{
+    BanPeer, FolderComes, FolderDown, FolderUp, ListCandidates, RefreshFolder, StopPeers,
+};
 pub(crate) use peers::PeersActor;

@@ -1,6 +1,6 @@
 //! What the address book and the sessions can be told.
 
-use std::{collections::btree_map, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use actix::prelude::*;
 use sync_core::{
@@ -12,15 +12,10 @@ use sync_discovery::{
     FolderTag, Source,
     book::{BookEntry, EntryState},
 };
-use sync_net::{Goodbye, actor::Close};
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::{
-    info::found_by,
-    peers::{BAN, MAX_BANNED, PeersActor},
-    reader::FromPeerNet,
-};
+use super::{info::found_by, peers::PeersActor, reader::FromPeerNet};
 
 /// A folder's actor is up: its members may be dialled and let in.
 #[derive(Debug, Message)]
@@ -32,17 +27,17 @@ pub(crate) struct FolderUp(pub(crate) FolderTag);
 #[rtype(result = "()")]
 pub(crate) struct FolderDown(pub(crate) FolderTag);
 
-impl PeersActor {
-    /// Strangers hear nothing. Members of a folder that is still being opened wait; see [`PeersActor::established`].
-    fn open_gate(&self) {
-        let roster = self.wires.roster();
-        let folders = roster
-            .values()
-            .map(|e| Arc::clone(&e.member) as sync_net::SharedFolder)
-            .collect();
-        if let Err(error) = self.wires.gate.replace_folders(folders) {
-            warn!(%error, "incoming connections are answered for the old list of folders");
-        }
+/// A folder is on the list, and about to be opened.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct FolderComes(pub(crate) FolderTag);
+
+impl Handler<FolderComes> for PeersActor {
+    type Result = ();
+
+    fn handle(&mut self, FolderComes(tag): FolderComes, ctx: &mut Self::Context) {
+        self.learn(tag);
+        self.pump(ctx);
     }
 }
 
@@ -50,32 +45,36 @@ impl Handler<FolderUp> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, FolderUp(tag): FolderUp, ctx: &mut Self::Context) {
-        // Sessions of the actor before it mean nothing to this one.
-        self.close_folder(tag, Goodbye::Done);
-        self.open_gate();
-        self.take_waiting(tag, ctx);
-        self.book.refresh_now(tag, self.wires.mono());
-        self.dial_due(ctx);
+        self.learn(tag);
+        self.swarm.handle_folder_up(tag, self.now());
+        self.pump(ctx);
     }
 }
 
 impl Handler<FolderDown> for PeersActor {
     type Result = ();
 
-    fn handle(&mut self, FolderDown(tag): FolderDown, _: &mut Self::Context) {
-        let removed = !self.wires.roster().contains_key(&tag);
-        self.close_folder(
-            tag,
-            if removed {
-                Goodbye::FolderRemoved
-            } else {
-                Goodbye::Done
-            },
-        );
-        if removed {
-            self.book.remove_folder(tag);
+    fn handle(&mut self, FolderDown(tag): FolderDown, ctx: &mut Self::Context) {
+        let listed = self.wires.roster().contains_key(&tag);
+        match listed {
+            true => self.swarm.handle_folder_down(tag, self.now()),
+            false => self.swarm.remove_folder(tag),
         }
-        self.open_gate();
+        self.pump(ctx);
+    }
+}
+
+/// The machine has these addresses now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct NetworkIs(pub(super) BTreeSet<IpAddr>);
+
+impl Handler<NetworkIs> for PeersActor {
+    type Result = ();
+
+    fn handle(&mut self, NetworkIs(addresses): NetworkIs, ctx: &mut Self::Context) {
+        self.swarm.handle_addresses(addresses, self.now());
+        self.pump(ctx);
     }
 }
 
@@ -88,8 +87,8 @@ impl Handler<RefreshFolder> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, RefreshFolder(tag): RefreshFolder, ctx: &mut Self::Context) {
-        self.book.refresh_now(tag, self.wires.mono());
-        self.dial_due(ctx);
+        self.swarm.refresh(tag, self.now());
+        self.pump(ctx);
     }
 }
 
@@ -106,27 +105,9 @@ pub(crate) struct BanPeer {
 impl Handler<BanPeer> for PeersActor {
     type Result = ();
 
-    fn handle(&mut self, BanPeer { session, reason }: BanPeer, _: &mut Self::Context) {
-        let Some(found) = self.sessions.get(&session) else {
-            return;
-        };
-        let reason = display_bytes(reason.as_bytes());
-        warn!(device = %found.peer, name = %found.info.name, %reason, "refused for an hour");
-        if self.banned.len() >= MAX_BANNED {
-            self.banned.pop_first();
-        }
-        let until = self.wires.mono() + BAN;
-        let (folder, peer) = (found.folder, found.peer);
-        if let btree_map::Entry::Vacant(new) = self.banned.entry((folder, peer)) {
-            new.insert(until);
-        }
-        for twin in self
-            .sessions
-            .values()
-            .filter(|s| s.folder == folder && s.peer == peer)
-        {
-            twin.actor.do_send(Close(Goodbye::Violation));
-        }
+    fn handle(&mut self, BanPeer { session, reason }: BanPeer, ctx: &mut Self::Context) {
+        self.swarm.ban(session, &reason, self.now());
+        self.pump(ctx);
     }
 }
 
@@ -153,13 +134,7 @@ impl Handler<StopPeers> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, _: StopPeers, ctx: &mut Self::Context) {
-        self.stopping = true;
-        for session in self.sessions.values() {
-            session.actor.do_send(Close(Goodbye::Stopping));
-        }
-        if self.sessions.is_empty() {
-            ctx.stop();
-        }
+        self.stop(ctx);
         // A peer that doesn't take the goodbye holds nobody up.
         ctx.run_later(Duration::from_secs(2), |_, ctx| ctx.stop());
     }
@@ -179,8 +154,8 @@ impl Handler<ListCandidates> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, ask: ListCandidates, _: &mut Self::Context) {
-        let now = self.wires.mono();
-        let lines = self.book.snapshot(ask.folder);
+        let now = self.now();
+        let lines = self.swarm.candidates(ask.folder);
         let _ = ask
             .reply
             .send(lines.iter().flat_map(|line| report(line, now)).collect());

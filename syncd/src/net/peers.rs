@@ -1,17 +1,15 @@
-//! All sessions and the address book: whom to dial, which of two sessions to keep, whom to refuse.
+//! The shell around the [`Swarm`]: sockets, actors, events and clocks for its decisions.
 //!
-//! The rules are elsewhere, in `sync_discovery::book` and `sync_net::dial`; here they are asked and obeyed. It
-//! owns the address book, the list of sessions and the list of banned peers. It must never touch what a
-//! session carries.
+//! It owns the tasks that dial, the sessions' actors, and what is known of sessions for reports. It must never
+//! decide anything, nor touch what a session carries.
 //!
 //! Each session that is taken has a [`PeerActor`], which tells here when it is over. It isn't started anew: the
-//! address book dials again. If this actor goes down, the sessions are closed by their folders, which its
-//! successor tells to begin anew.
+//! swarm dials again. If this actor goes down, the sessions are closed by their folders, which its successor
+//! tells to begin anew.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     io,
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -25,12 +23,12 @@ use sync_core::{
 use sync_discovery::{
     Discovered, FolderTag, Source,
     actor::interface_addresses,
-    book::{AddressBook, BookConfig, Dial, FailReason, PeerTag},
+    book::{BookConfig, Dial, FailReason},
+    mechanism::Refresh,
 };
 use sync_net::{
-    CloseReason, Goodbye, Level,
+    CloseReason, Goodbye, SharedFolder,
     actor::{Close, NewSession, PeerActor, SessionOver},
-    dial::{Conn, Keep, judge},
     stream::{Connected, DialError, EVENT_QUEUE, drive},
     tcp::dial,
 };
@@ -38,59 +36,40 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::{
-    PeerInfo, dialling,
-    limits::{self, Full, Party},
-    network::NetworkIs,
+    PeerInfo,
+    orders::NetworkIs,
     reader::{self, Doors},
+    swarm::{Facts, Full, Notice, Output, Swarm, Unreached},
 };
 use crate::{
-    folder::{PeerDown, PeerUp, serve},
+    folder::{AllPeersDown, PeerDown, PeerUp, serve},
     policy::Down,
-    supervise::Reporter,
-    wiring::{Wires, unix_ns},
+    supervise::{Reporter, RestartChild},
+    wiring::{Wires, part, unix_ns},
 };
 
-/// Attempts under way at once.
-const MAX_DIALS: usize = 64;
-/// Sessions kept with one peer in one folder, until the lower key closes one.
-const MAX_TWINS: usize = 2;
-/// How long a peer that sent bad data is refused.
-pub(super) const BAN: Duration = Duration::from_secs(3600);
-/// Peers remembered as banned.
-pub(super) const MAX_BANNED: usize = 4096;
-/// How long a session waits for its folder to be opened: both devices of a pair may just have been started. Its peer
-/// takes silence for longer than that for death.
-const OPENING: Duration = Duration::from_secs(8);
-/// Sessions that wait so.
-const MAX_WAITING: usize = 512;
-/// How often dials, rates and ages are looked at.
-const TICK: Duration = Duration::from_secs(1);
+/// How often rates are looked at.
+const MEASURE: Duration = Duration::from_secs(1);
 /// How often it is asked whether the machine's addresses changed.
 const LOOK_AT_NETWORK: Duration = Duration::from_secs(10);
 
-pub(super) struct Session {
-    pub(super) folder: FolderTag,
-    pub(super) peer: PeerKey,
-    pub(super) conn: Conn,
-    pub(super) actor: Addr<PeerActor>,
-    pub(super) info: Arc<PeerInfo>,
+/// A session that was taken.
+struct Link {
+    folder: FolderTag,
+    actor: Addr<PeerActor>,
+    info: Arc<PeerInfo>,
 }
 
 /// The actor.
 pub(crate) struct PeersActor {
     pub(super) wires: Arc<Wires>,
-    pub(super) reporter: Option<Reporter>,
-    pub(super) book: AddressBook,
-    pub(super) sessions: BTreeMap<SessionId, Session>,
-    pub(super) banned: BTreeMap<(FolderTag, PeerKey), Duration>,
-    pub(super) dials: usize,
-    /// Sessions whose folder is being opened, and until when they wait.
-    waiting: VecDeque<(Duration, Box<Connected>, Source)>,
-    /// Folders that were said to have too many sessions, until they have fewer.
-    full: BTreeSet<FolderTag>,
-    pub(super) stopping: bool,
-    /// The machine's addresses when it was last asked for them.
-    pub(super) addresses: Option<BTreeSet<IpAddr>>,
+    reporter: Option<Reporter>,
+    pub(super) swarm: Swarm,
+    /// Sessions that wait for the swarm's word.
+    arriving: BTreeMap<SessionId, (Box<Connected>, Facts)>,
+    links: BTreeMap<SessionId, Link>,
+    timer: Option<(Duration, SpawnHandle)>,
+    stopping: bool,
 }
 
 impl PeersActor {
@@ -98,135 +77,169 @@ impl PeersActor {
         let mut seed = [0; 32];
         // It only spreads delays: without it they are spread alike everywhere.
         let _ = getrandom::fill(&mut seed);
-        let book = AddressBook::new(BookConfig::default(), &seed, wires.mono());
+        let (first, now) = (wires.first_session(), wires.mono());
+        let swarm = Swarm::new(BookConfig::default(), &seed, first, now);
         Self {
             wires,
             reporter: Some(reporter),
-            book,
-            sessions: BTreeMap::new(),
-            banned: BTreeMap::new(),
-            dials: 0,
-            waiting: VecDeque::new(),
-            full: BTreeSet::new(),
-            addresses: None,
+            swarm,
+            arriving: BTreeMap::new(),
+            links: BTreeMap::new(),
+            timer: None,
             stopping: false,
         }
     }
 
-    /// Begins what dials are due.
-    pub(super) fn dial_due(&mut self, ctx: &mut Context<Self>) {
-        if self.stopping {
+    pub(super) fn now(&self) -> Duration {
+        self.wires.mono()
+    }
+
+    /// Tells the swarm of a folder that is on the list, if it hasn't heard of it. Whoever comes first says so: the
+    /// folder itself, a mechanism that found a member, or the member.
+    pub(super) fn learn(&mut self, tag: FolderTag) {
+        if self.swarm.knows(tag) {
             return;
         }
-        let now = self.wires.mono();
-        for due in self
-            .book
-            .due_dials(now, MAX_DIALS.saturating_sub(self.dials))
-        {
-            let member = self
-                .wires
-                .roster()
-                .get(&due.folder)
-                .map(|e| Arc::clone(&e.member));
-            // Only while somebody could take the session.
-            let Some(member) = member.filter(|_| self.wires.ready_folder(due.folder).is_some())
-            else {
-                // The book is told, or it would wait for the end of this attempt. `FolderUp` cuts the delay short.
-                self.book.failed(
-                    due.folder,
-                    due.addr,
-                    FailReason::Other,
-                    "the folder isn't open",
-                    now,
-                );
-                continue;
-            };
-            self.dials += 1;
-            let (hello, config, clock) = (
-                self.wires.hello(),
-                self.wires.session_config(),
-                self.wires.clock,
-            );
-            let back = ctx.address();
-            tokio::spawn(async move {
-                let dialling = dial(due.addr, member, hello, config, clock);
-                let result = unless_it_panics(dialling)
-                    .await
-                    .unwrap_or_else(|error| Err(DialError::Connect(error)));
-                // The manager's mailbox holds at most `MAX_DIALS` of these.
-                back.do_send(Dialled {
-                    dial: due,
-                    result: result.map(Box::new),
-                });
-            });
+        let ours = self.wires.roster().get(&tag).map(|e| e.member.peer_key());
+        if let Some(ours) = ours {
+            self.swarm.add_folder(tag, ours, self.wires.mono());
         }
     }
 
-    /// Takes a session in, or turns it away.
-    fn established(&mut self, connected: Connected, source: Source, ctx: &mut Context<Self>) {
-        let facts = connected.established.clone();
-        let tag = FolderTag(facts.folder_id);
-        let peer = PeerKey(facts.peer_static);
+    pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.stopping = true;
+        self.swarm.stop();
+        self.pump(ctx);
+    }
+
+    /// Does all that the swarm wants, and sets the timer for its next wish.
+    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
+        let mut gate = false;
+        while let Some(output) = self.swarm.poll_output() {
+            gate |= output == Output::Gate;
+            self.effect(output, ctx);
+        }
+        if gate {
+            self.open_gate();
+        }
+        if self.stopping && self.swarm.is_idle() {
+            return ctx.stop();
+        }
+        let Some(due) = self.swarm.next_timeout() else {
+            return;
+        };
+        match self.timer {
+            Some((armed, _)) if armed <= due => return,
+            Some((_, timer)) => {
+                ctx.cancel_future(timer);
+            }
+            None => {}
+        }
+        // A few things at once are looked at together.
+        let wait = due.saturating_sub(self.now()).max(Duration::from_millis(2));
+        let timer = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.swarm.handle_timeout(actor.now());
+            actor.pump(ctx);
+        });
+        self.timer = Some((due, timer));
+    }
+
+    fn effect(&mut self, output: Output, ctx: &mut Context<Self>) {
+        match output {
+            Output::Dial(dial) => self.dial(dial, ctx),
+            Output::Take { session, first } => self.take(session, first, ctx),
+            Output::TurnAway { session, goodbye } => {
+                if let Some((connected, facts)) = self.arriving.remove(&session) {
+                    debug!(remote = %facts.remote, %goodbye, "turned away");
+                    turn_away(*connected, goodbye);
+                }
+            }
+            Output::Close { session, goodbye } => {
+                if let Some(link) = self.links.get(&session) {
+                    link.actor.do_send(Close(goodbye));
+                }
+            }
+            Output::Gone {
+                session,
+                last,
+                reason,
+            } => self.gone(session, last, reason),
+            // Once for all that happened.
+            Output::Gate => {}
+            Output::NetworkChanged => self.network_changed(),
+            Output::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    fn dial(&mut self, due: Dial, ctx: &mut Context<Self>) {
+        let member = self
+            .wires
+            .roster()
+            .get(&due.folder)
+            .map(|e| Arc::clone(&e.member));
+        let Some(member) = member else {
+            let why = "the folder was removed".to_owned();
+            let why = Unreached::Failed(FailReason::Other, why);
+            return self.swarm.handle_unreached(&due, why, self.wires.mono());
+        };
+        let (hello, config, clock) = (
+            self.wires.hello(),
+            self.wires.session_config(),
+            self.wires.clock,
+        );
+        let back = ctx.address();
+        tokio::spawn(async move {
+            let dialling = dial(due.addr, member, hello, config, clock);
+            let result = unless_it_panics(dialling)
+                .await
+                .unwrap_or_else(|error| Err(DialError::Connect(error)));
+            // The swarm has few dials under way.
+            back.do_send(Dialled {
+                dial: due,
+                result: result.map(Box::new),
+            });
+        });
+    }
+
+    fn established(&mut self, connected: Box<Connected>, dialled: Option<Source>) {
+        let facts = &connected.established;
         let Some(remote) = connected.route.remote else {
             return;
         };
-        let now = self.wires.mono();
-        let member = self.wires.roster().get(&tag).map(|e| Arc::clone(&e.member));
-        let Some(member) = member else {
-            return turn_away(connected, Goodbye::FolderRemoved);
-        };
-        let Some(folder) = self.wires.ready_folder(tag) else {
-            return self.wait_for_folder(connected, source, now);
-        };
-        let ours = member.peer_key();
-        if self.stopping {
-            return turn_away(connected, Goodbye::Stopping);
-        }
-        if self
-            .banned
-            .get(&(tag, peer))
-            .is_some_and(|until| now < *until)
-        {
-            self.refused(
-                tag,
-                remote,
-                "it sent bad data and is refused for an hour",
-                now,
-            );
-            return turn_away(connected, Goodbye::Violation);
-        }
-        if facts.level == Level::Encrypted {
-            self.refused(
-                tag,
-                remote,
-                "encrypted-only peers are not in this version",
-                now,
-            );
-            return turn_away(connected, Goodbye::Version);
-        }
-        let party = Party {
-            folder: tag,
-            peer,
-            source: remote.ip(),
-        };
-        if let Err(full) = limits::room(self.parties(), party) {
-            self.refused(tag, remote, full.reason(), now);
-            self.tell_full(tag, remote, full);
-            return turn_away(connected, Goodbye::Busy);
-        }
-        let conn = Conn {
+        let facts = Facts {
+            folder: FolderTag(facts.folder_id),
+            peer: PeerKey(facts.peer_static),
+            level: facts.level,
+            remote,
+            listens: facts.hello.port,
             path: connected.route.path,
-            dialled_by_us: facts.initiator,
             boot_nonce: facts.hello.boot_nonce,
-            suspect: false,
+            dialled,
+        };
+        self.learn(facts.folder);
+        let session = self.swarm.handle_session(facts.clone(), self.wires.mono());
+        self.arriving.insert(session, (connected, facts));
+    }
+
+    /// Gives a session to its folder.
+    fn take(&mut self, session: SessionId, first: bool, ctx: &mut Context<Self>) {
+        let Some((connected, facts)) = self.arriving.remove(&session) else {
+            return;
+        };
+        let Some(folder) = self.wires.ready_folder(facts.folder) else {
+            // It went down just now.
+            turn_away(*connected, Goodbye::Busy);
+            let reason = CloseReason::Local(Goodbye::Busy);
+            return self.swarm.handle_over(session, reason, self.wires.mono());
         };
         let info = Arc::new(PeerInfo {
-            session: self.wires.next_session(),
-            peer,
-            name: facts.hello.display_name(),
-            address: remote,
-            path: connected.route.path,
-            found_by: source,
+            session,
+            peer: facts.peer,
+            name: connected.established.hello.display_name(),
+            address: facts.remote,
+            path: facts.path,
+            found_by: facts.found_by(),
             level: facts.level,
             since_ns: unix_ns(),
             sent: AtomicU64::new(0),
@@ -235,29 +248,14 @@ impl PeersActor {
             meter: Mutex::default(),
         });
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let session = info.session;
-        let actor = PeerActor::new(session.0, connected, sender, ctx.address().recipient());
+        let actor = PeerActor::new(session.0, *connected, sender, ctx.address().recipient());
         let handle = actor.handle().clone();
         let actor = actor.start();
-        self.book.connected(tag, remote, PeerTag(peer.0), now);
-        if !facts.initiator && facts.hello.port != 0 {
-            let listens = SocketAddr::new(remote.ip(), facts.hello.port);
-            self.book.claimed(tag, listens, PeerTag(peer.0));
-        }
-        let twins = self.settle_twins(tag, peer, &ours, &conn, session, &actor);
-        let new = Session {
-            folder: tag,
-            peer,
-            conn,
-            actor: actor.clone(),
-            info: Arc::clone(&info),
-        };
-        self.sessions.insert(session, new);
         let (objects, requests) = serve::door();
         folder.do_send(PeerUp {
             info: Arc::clone(&info),
             handle: handle.clone(),
-            actor,
+            actor: actor.clone(),
             requests,
         });
         let doors = Doors {
@@ -266,132 +264,79 @@ impl PeersActor {
             net: ctx.address().recipient(),
         };
         tokio::spawn(reader::run(events, Arc::clone(&info), handle, doors));
-        if !twins {
-            info!(device = %peer, name = %info.name, %remote, found_by = %source, "connected");
-            self.event(EventType::PeerConnected, &info, tag, None);
+        if first {
+            let (remote, found_by) = (facts.remote, info.found_by);
+            info!(device = %info.peer, name = %info.name, %remote, %found_by, "connected");
+            self.event(EventType::PeerConnected, &info, facts.folder, None);
         }
+        let folder = facts.folder;
+        self.links.insert(
+            session,
+            Link {
+                folder,
+                actor,
+                info,
+            },
+        );
     }
 
-    /// Holds a session until its folder is open: to turn it away would cost it a pause.
-    fn wait_for_folder(&mut self, connected: Connected, source: Source, now: Duration) {
-        if self.stopping || self.waiting.len() >= MAX_WAITING {
-            return turn_away(connected, Goodbye::Done);
-        }
-        self.waiting
-            .push_back((now + OPENING, Box::new(connected), source));
-    }
-
-    /// A folder was opened: sessions that waited for it are taken.
-    pub(super) fn take_waiting(&mut self, folder: FolderTag, ctx: &mut Context<Self>) {
-        let (ready, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|(_, c, _)| c.established.folder_id == folder.0);
-        self.waiting = waiting;
-        for (_, connected, source) in Vec::from(ready) {
-            self.established(*connected, source, ctx);
-        }
-    }
-
-    /// Sessions that waited too long are ended in good order.
-    fn end_waiting(&mut self, now: Duration) {
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(until, ..)| *until <= now)
-        {
-            if let Some((_, connected, _)) = self.waiting.pop_front() {
-                turn_away(*connected, Goodbye::Done);
-            }
-        }
-    }
-
-    /// Settles the new session with one that is there already. Returns whether there was one.
-    fn settle_twins(
-        &mut self,
-        folder: FolderTag,
-        peer: PeerKey,
-        ours: &PeerKey,
-        new: &Conn,
-        new_id: SessionId,
-        new_actor: &Addr<PeerActor>,
-    ) -> bool {
-        let twins: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.folder == folder && s.peer == peer)
-            .map(|(id, _)| *id)
-            .collect();
-        for (n, id) in twins.iter().rev().enumerate() {
-            let Some(existing) = self.sessions.get(id) else {
-                continue;
-            };
-            let verdict = judge(&ours.0, &peer.0, &existing.conn, new);
-            let too_many = n + 1 >= MAX_TWINS;
-            debug!(%peer, old = id.0, new = new_id.0, ?verdict, "two sessions with one peer");
-            let close = verdict.close_other || too_many;
-            match verdict.keep {
-                Keep::New if close => existing.actor.do_send(Close(Goodbye::Replaced)),
-                Keep::Existing if close => new_actor.do_send(Close(Goodbye::Replaced)),
-                _ => {}
-            }
-        }
-        !twins.is_empty()
-    }
-
-    fn parties(&self) -> impl Iterator<Item = Party> + '_ {
-        self.sessions.values().map(|session| Party {
-            folder: session.folder,
-            peer: session.peer,
-            source: session.info.address.ip(),
-        })
-    }
-
-    /// Says once that a folder has too many sessions, until there is room again.
-    fn tell_full(&mut self, folder: FolderTag, remote: SocketAddr, full: Full) {
-        let reason = full.reason();
-        // Of one device it says nothing about the folder.
-        if full != Full::Peer && self.full.insert(folder) {
-            let roster = self.wires.roster();
-            let name = roster.get(&folder).map_or("", |e| e.name.as_str());
-            warn!(folder = name, %remote, reason, "connections are refused until there is room");
-        } else {
-            debug!(%remote, reason, "refused");
-        }
-    }
-
-    fn refused(&mut self, folder: FolderTag, addr: SocketAddr, why: &str, now: Duration) {
-        self.book
-            .failed(folder, addr, FailReason::Rejected, why, now);
-    }
-
-    fn over(&mut self, id: SessionId, reason: CloseReason) {
-        let Some(session) = self.sessions.remove(&id) else {
+    fn gone(&mut self, session: SessionId, last: bool, reason: CloseReason) {
+        let Some(Link { folder, info, .. }) = self.links.remove(&session) else {
             return;
         };
-        let now = self.wires.mono();
-        let Session {
-            folder, peer, info, ..
-        } = session;
-        if !limits::nearly_full(self.parties(), folder) {
-            self.full.remove(&folder);
-        }
-        self.book.disconnected(
-            folder,
-            info.address,
-            PeerTag(peer.0),
-            dialling::ended(&reason),
-            now,
-        );
         if let Some(actor) = self.wires.ready_folder(folder) {
-            actor.do_send(PeerDown { session: id });
+            actor.do_send(PeerDown { session });
         }
-        let left = self
-            .sessions
-            .values()
-            .any(|s| s.folder == folder && s.peer == peer);
-        if !left {
-            info!(device = %peer, name = %info.name, %reason, "disconnected");
+        if last {
+            info!(device = %info.peer, name = %info.name, %reason, "disconnected");
             self.event(EventType::PeerDisconnected, &info, folder, Some(reason));
+        }
+    }
+
+    /// Strangers and members of a folder that is down hear nothing.
+    fn open_gate(&self) {
+        let roster = self.wires.roster();
+        let answered = self.swarm.answered().filter_map(|tag| roster.get(&tag));
+        let folders = answered
+            .map(|e| Arc::clone(&e.member) as SharedFolder)
+            .collect();
+        if let Err(error) = self.wires.gate.replace_folders(folders) {
+            warn!(%error, "incoming connections are answered for the old list of folders");
+        }
+    }
+
+    /// A cable, a wireless network, a resume: names are looked up anew, and a listener that keeps to chosen interfaces
+    /// opens their new addresses.
+    fn network_changed(&self) {
+        info!("the addresses of this machine changed");
+        self.wires.discovery.refresh(Refresh::Network);
+        if !self.wires.settings().bind().is_empty() {
+            let listener = part::LISTENER.to_owned();
+            self.wires.root.do_send(RestartChild(listener));
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        let name = |folder| {
+            let roster = self.wires.roster();
+            roster.get(folder).map_or(String::new(), |e| e.name.clone())
+        };
+        match notice {
+            Notice::Banned {
+                folder,
+                peer,
+                reason,
+            } => {
+                warn!(folder = name(&folder), device = %peer, reason, "refused for an hour");
+            }
+            Notice::Full {
+                folder,
+                remote,
+                full,
+            } => {
+                let (folder, reason) = (name(&folder), Full::reason(full));
+                warn!(folder, %remote, reason, "connections are refused until there is room");
+            }
         }
     }
 
@@ -412,12 +357,6 @@ impl PeersActor {
             data.insert("reason".into(), reason.to_string().into());
         }
         self.wires.events.push(kind, name.as_deref(), data);
-    }
-
-    pub(super) fn close_folder(&mut self, folder: FolderTag, goodbye: Goodbye) {
-        for session in self.sessions.values().filter(|s| s.folder == folder) {
-            session.actor.do_send(Close(goodbye));
-        }
     }
 }
 
@@ -446,23 +385,22 @@ impl Actor for PeersActor {
                 ctx.notify(NetworkIs(addresses));
             }
         });
-        ctx.run_interval(TICK, |actor, ctx| {
-            let now = actor.wires.mono();
-            actor.banned.retain(|_, until| now < *until);
-            actor.end_waiting(now);
-            for session in actor.sessions.values() {
-                session.info.measure(now);
+        ctx.run_interval(MEASURE, |actor, _| {
+            let now = actor.now();
+            for link in actor.links.values() {
+                link.info.measure(now);
             }
-            actor.dial_due(ctx);
         });
         // Another one was here before: what folders it had sessions for must begin anew.
         let roster: Vec<_> = self.wires.roster().keys().copied().collect();
-        for actor in roster
-            .into_iter()
-            .filter_map(|tag| self.wires.ready_folder(tag))
-        {
-            actor.do_send(crate::folder::AllPeersDown);
+        for tag in roster {
+            self.learn(tag);
+            if let Some(folder) = self.wires.ready_folder(tag) {
+                folder.do_send(AllPeersDown);
+                self.swarm.handle_folder_up(tag, self.wires.mono());
+            }
         }
+        self.pump(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -476,7 +414,8 @@ impl Handler<NewSession> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, NewSession(connected): NewSession, ctx: &mut Self::Context) {
-        self.established(*connected, Source::Incoming, ctx);
+        self.established(connected, None);
+        self.pump(ctx);
     }
 }
 
@@ -491,22 +430,15 @@ impl Handler<Dialled> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, Dialled { dial, result }: Dialled, ctx: &mut Self::Context) {
-        self.dials = self.dials.saturating_sub(1);
         match result {
-            Ok(connected) => self.established(*connected, dial.source, ctx),
-            Err(error) if dialling::is_own(&error) => {
-                debug!(addr = %dial.addr, "an address of our own");
-                self.book.ours(dial.addr, self.wires.mono());
-            }
+            Ok(connected) => self.established(connected, Some(dial.source)),
             Err(error) => {
-                let (reason, detail) = dialling::judge(&error);
                 debug!(addr = %dial.addr, %error, "not reached");
-                self.book
-                    .failed(dial.folder, dial.addr, reason, &detail, self.wires.mono());
+                let why = Unreached::from(&error);
+                self.swarm.handle_unreached(&dial, why, self.wires.mono());
             }
         }
-        // There is room for another.
-        self.dial_due(ctx);
+        self.pump(ctx);
     }
 }
 
@@ -515,13 +447,11 @@ impl Handler<SessionOver> for PeersActor {
 
     fn handle(&mut self, over: SessionOver, ctx: &mut Self::Context) {
         let id = SessionId(over.session);
-        if let (Some(error), Some(session)) = (over.refused, self.sessions.get(&id)) {
-            warn!(peer = %session.peer, %error, "a message couldn't be sent; the session was closed");
+        if let (Some(error), Some(link)) = (over.refused, self.links.get(&id)) {
+            warn!(peer = %link.info.peer, %error, "a message couldn't be sent; the session was closed");
         }
-        self.over(id, over.reason);
-        if self.stopping && self.sessions.is_empty() {
-            ctx.stop();
-        }
+        self.swarm.handle_over(id, over.reason, self.wires.mono());
+        self.pump(ctx);
     }
 }
 
@@ -529,15 +459,15 @@ impl Handler<Discovered> for PeersActor {
     type Result = ();
 
     fn handle(&mut self, what: Discovered, ctx: &mut Self::Context) {
-        // Mechanisms limit themselves; what they name late for a folder that is gone is dropped.
+        // A mechanism may be told of a new folder before this actor is. Mechanisms limit themselves; what they
+        // name late for a folder that is gone is dropped.
         let folder = match &what {
             Discovered::Found(candidate) => candidate.folder,
             Discovered::Gone { folder, .. } => *folder,
         };
-        if self.wires.roster().contains_key(&folder) {
-            self.book.handle_discovered(what, self.wires.mono());
-            self.dial_due(ctx);
-        }
+        self.learn(folder);
+        self.swarm.handle_discovered(what, self.wires.mono());
+        self.pump(ctx);
     }
 }
 

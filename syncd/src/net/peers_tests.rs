@@ -4,6 +4,8 @@ use crate::{
     supervise::Settled,
     wiring::{self, tests},
 };
+use std::net::SocketAddr;
+
 use sync_core::control::CandidateState;
 use sync_net::{SessionError, handshake::HandshakeError};
 use tokio::sync::oneshot;

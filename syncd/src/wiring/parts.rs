@@ -18,7 +18,7 @@ use crate::{
     control::{Control, ControlSocket},
     discovery,
     folder::{FolderActor, StopFolder},
-    net::{FolderDown, FolderUp, PeersActor, StopPeers},
+    net::{FolderComes, FolderDown, FolderUp, PeersActor, StopPeers},
     policy::{Down, Policy},
     supervise::{AddChild, ChildSpec, Reporter, RestartChild, Root},
 };
@@ -131,6 +131,9 @@ pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
                 ready: false,
             },
         );
+        if let Some(peers) = wires.peers.addr() {
+            peers.do_send(FolderComes(tag));
+        }
         Ok(Box::new(move || addr.do_send(StopFolder)) as _)
     });
     ChildSpec {

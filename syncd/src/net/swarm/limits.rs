@@ -4,10 +4,12 @@
 //! here. So sessions are counted for each folder, for each source address and in all; who is connected stays, and
 //! who comes too many is refused. It must never refuse the second session of a peer that is to replace its first.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use sync_core::ids::PeerKey;
-use sync_discovery::FolderTag;
+use sync_discovery::{FolderTag, network_of};
+
+use super::Facts;
 
 /// Sessions in one folder.
 const PER_FOLDER: usize = 256;
@@ -28,18 +30,33 @@ pub(super) struct Party {
     pub(super) source: IpAddr,
 }
 
+impl Party {
+    pub(super) fn of(facts: &Facts) -> Self {
+        Self {
+            folder: facts.folder,
+            peer: facts.peer,
+            source: facts.remote.ip(),
+        }
+    }
+}
+
 /// What there is too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
+pub enum Full {
+    /// Sessions of one device in a folder.
     Peer,
+    /// Sessions of a folder from one address.
     Source,
+    /// Sessions of a folder.
     Folder,
+    /// Sessions of all folders.
     All,
 }
 
 impl Full {
     /// The reason as people read it.
-    pub(super) fn reason(self) -> &'static str {
+    #[must_use]
+    pub fn reason(self) -> &'static str {
         match self {
             Self::Peer => "this device has more sessions than it needs",
             Self::Source => "64 devices are connected from this address already",
@@ -52,12 +69,12 @@ impl Full {
 /// Whether there is room for one more session beside these.
 pub(super) fn room(sessions: impl Iterator<Item = Party>, new: Party) -> Result<(), Full> {
     let (mut all, mut folder, mut source, mut peer) = (0, 0, 0, 0);
-    let from = network(new.source);
+    let from = network_of(new.source);
     for one in sessions {
         all += 1;
         if one.folder == new.folder {
             folder += 1;
-            source += usize::from(network(one.source) == from);
+            source += usize::from(network_of(one.source) == from);
             peer += usize::from(one.peer == new.peer);
         }
     }
@@ -83,20 +100,10 @@ pub(super) fn nearly_full(sessions: impl Iterator<Item = Party>, folder: FolderT
     all >= IN_ALL / 2 || here >= PER_SOURCE / 2
 }
 
-/// Whoever has one address of an IPv6 network commonly has all 2^64.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn party(folder: u8, peer: usize, source: IpAddr) -> Party {
         let mut key = [0; 32];
