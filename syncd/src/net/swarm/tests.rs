@@ -239,21 +239,21 @@ impl World {
         self.now = end;
     }
 
+    fn is_due(&self, node: usize) -> bool {
+        let due = self.nodes[node]
+            .as_ref()
+            .and_then(|n| n.swarm.next_timeout());
+        due.is_some_and(|due| due <= self.now)
+    }
+
     fn event(&mut self, event: Event) {
         let now = self.now;
         let alive = |world: &Self, node: usize, run| {
             world.nodes[node].as_ref().is_some_and(|n| n.run == run)
         };
         match event {
-            Event::Tick(node, run) if alive(self, node, run) => {
-                if self
-                    .node(node)
-                    .swarm
-                    .next_timeout()
-                    .is_some_and(|due| due <= now)
-                {
-                    self.with(node, |swarm| swarm.handle_timeout(now));
-                }
+            Event::Tick(node, run) if alive(self, node, run) && self.is_due(node) => {
+                self.with(node, |swarm| swarm.handle_timeout(now));
             }
             Event::Arrive(from, run, dial, target) if alive(self, from, run) => {
                 let answered = self.nodes[target]
