@@ -35,9 +35,11 @@ class Exchange:
         self._told: list[int] = []
         self._request = 0
         self._asked: list[tuple[int, bytes]] = []
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._asked_numbers: list[tuple[int, int]] = []
         self._answer = bytearray()
         self._objects: dict[bytes, bytes] = {}
-        self.fetched_objects = self.fetched_bytes = 0
+        self.fetched_objects = self.fetched_bytes = self.fetched_by_number = 0
 
     def run(self) -> None:
         """Talks until both sides are at the other's last number and need nothing.
@@ -89,6 +91,7 @@ class Exchange:
                 raise ValueError("changes were left out")
             for item in groups:
                 self._take(*messages.announced(item))
+            self._hold(body[4])
             self._reached = max(self._reached, upto)
             self._their_last = max(self._their_last, upto)
             self._told = []
@@ -105,16 +108,36 @@ class Exchange:
         elif number == messages.REQUEST:
             found = [folder.object(name) for _, name in body[1]]
             self._session.send_bulk(body[0], messages.answer(found))
+        elif number == messages.CONTENTS:
+            request, numbers = messages.numbers_of(body)
+            self._session.send_bulk(request, messages.answer([self._numbered(n) for n in numbers]))
+
+    def _hold(self, body: list[Any]) -> None:
+        """Takes in which changes' contents the other side holds, and its numbers for them."""
+        wanted = {item.record.dot for item in self._folder.wanted()}
+        for replica, runs in messages.held_of(body).items():
+            for first, last, number in runs:
+                for dot in wanted:
+                    if dot[0] == replica and first <= dot[1] <= last:
+                        self._numbers[dot] = number + dot[1] - first
+
+    def _numbered(self, number: int) -> bytes | None:
+        """The content of a file of one chunk by our number for its newest change."""
+        found = [item for item in self._folder.items.values() if item.seq == number and item.held]
+        root = found[0].record.entry.content if found else None
+        return self._folder.object(root[0]) if root and root[1] == 0 else None
 
     def _take(self, facts: list[tuple[int, bool]], group: list[Any]) -> None:
         """Takes in the members of a group."""
         batch, members = batches.open_group(self._folder.keys, group)
-        for (number, _holds), (place, signed) in zip(facts, members.items()):
+        for (number, holds), (place, signed) in zip(facts, members.items()):
             self._their_last = max(self._their_last, number)
             try:
                 record = records.parse(self._folder.keys, signed, batch, place)
             except records.Later:
                 continue
+            if holds:
+                self._numbers[record.dot] = number
             self._folder.take(record, self._source)
 
     def _announce(self) -> None:
@@ -153,6 +176,7 @@ class Exchange:
         if not self._complete or self._asked:
             return
         ask: dict[tuple[int, bytes], int] = {}
+        numbered: dict[tuple[int, bytes], tuple[int, int]] = {}
         for item in self._folder.wanted():
             missing = self._missing(item)
             if not missing:
@@ -160,8 +184,17 @@ class Exchange:
             for name, length in missing.items():
                 if len(ask) < AT_ONCE and sum(ask.values()) < BYTES_AT_ONCE:
                     ask[name] = length
+                    root = item.record.entry.content
+                    if item.record.dot in self._numbers and root and root[1] == 0:
+                        numbered[name] = item.record.dot
         self._folder.save()
-        if ask:
+        if numbered:
+            self._request += 1
+            self._asked = sorted(numbered, key=lambda name: self._numbers[numbered[name]])
+            self._asked_numbers = [numbered[name] for name in self._asked]
+            numbers = [self._numbers[dot] for dot in self._asked_numbers]
+            self._send(messages.CONTENTS, messages.contents(self._request, numbers))
+        elif ask:
             self._request += 1
             self._asked = list(ask)
             self._send(messages.REQUEST, [self._request, [list(one) for one in self._asked]])
@@ -209,7 +242,15 @@ class Exchange:
         if not piece.last:
             return
         objects = messages.split_answer(bytes(self._answer), len(self._asked))
+        # By number each is asked for once: what isn't there any more may still be had by its hash.
+        for dot in self._asked_numbers:
+            del self._numbers[dot]
+        by_number, self._asked_numbers = bool(self._asked_numbers), []
         for (kind, name), data in zip(self._asked, objects):
+            if by_number:
+                if data is None or content.hash_chunk(data) != name:
+                    continue
+                self.fetched_by_number += 1
             if data is None:
                 raise LookupError("the other side doesn't hold what it announced")
             # A page's hash covers its height, which is known only where the page is named.

@@ -7,7 +7,7 @@ from typing import Any
 import cbor2
 
 HEAD, ASK, RECORDS, BURST_END, PROGRESS, WHO_HAS, HAVE, ARRIVED, MISSING, ASIDE = range(10)
-REQUEST, CANCEL = 32, 33
+REQUEST, CANCEL, CONTENTS = 32, 33, 34
 CHUNK, PAGE = 0, 1
 MAX_OBJECTS = 1024
 MAX_OBJECT = 4 << 20
@@ -63,6 +63,68 @@ def dots(ranges: dict[int, list[tuple[int, int]]]) -> list[Any]:
             least = last + 2
         out += [replica, flat]
     return out
+
+
+def contents(request: int, numbers: list[int]) -> list[Any]:
+    """A question for contents by the receiver's numbers, which rise."""
+    flat: list[int] = []
+    least, last = 0, -1
+    for number in numbers:
+        if number == last + 1 and flat:
+            flat[-1] += 1
+        else:
+            least = last + 2 if flat else 0
+            flat += [number - least, 0]
+        last = number
+    return [request, flat]
+
+
+def numbers_of(body: list[Any]) -> tuple[int, list[int]]:
+    """The id of such a question and the numbers."""
+    request, flat = body
+    numbers: list[int] = []
+    least = 0
+    for gap, more in zip(flat[::2], flat[1::2], strict=True):
+        first = least + gap
+        if first < 1 or len(numbers) + more + 1 > MAX_OBJECTS:
+            raise ValueError("a question for impossible numbers")
+        numbers += range(first, first + more + 1)
+        least = first + more + 2
+    return request, numbers
+
+
+Run = tuple[int, int, int]
+
+
+def held(runs: dict[int, list[Run]]) -> list[Any]:
+    """Changes with their numbers: by replica, first and last counter and first number of each run, rising."""
+    out: list[Any] = []
+    expected = 0
+    for replica, own in sorted(runs.items()):
+        flat, least = [], 0
+        for first, last, number in own:
+            flat += [first - least, last - first, number - expected]
+            least, expected = last + 1, number + last - first + 1
+        out += [replica, flat]
+    return out
+
+
+def held_of(body: list[Any]) -> dict[int, list[Run]]:
+    """Reads what `held` writes."""
+    runs: dict[int, list[Run]] = {}
+    expected = 0
+    for replica, flat in zip(body[::2], body[1::2], strict=True):
+        own, least = [], 0
+        for gap, more, step in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            first, number = least + gap, expected + step
+            if first < 1 or number < 1:
+                raise ValueError("held changes with impossible numbers")
+            own.append((first, first + more, number))
+            least, expected = first + more + 1, number + more + 1
+        if runs and replica <= max(runs):
+            raise ValueError("held changes whose replicas don't rise")
+        runs[replica] = own
+    return runs
 
 
 def answer(objects: list[bytes | None]) -> bytes:

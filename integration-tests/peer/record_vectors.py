@@ -48,6 +48,12 @@ def register() -> None:
     vector("exchange.arrived")(
         lambda: messages.encode(messages.ARRIVED, messages.dots({9: [(1, 500), (502, 502), (510, 511)], 12: [(7, 7)]}))
     )
+    runs = {9: [(1, 500, 1001), (502, 502, 1501), (510, 511, 40)], 12: [(7, 7, 42)]}
+    assert messages.held_of(messages.held(runs)) == runs
+    vector("exchange.held")(lambda: messages.encode(messages.RECORDS, [3, 1501, [], [], messages.held(runs)]))
+    numbers = [*range(1001, 1501), 1502, 1510, 1511]
+    assert messages.numbers_of(messages.contents(7, numbers)) == (7, numbers)
+    vector("exchange.contents")(lambda: messages.encode(messages.CONTENTS, messages.contents(7, numbers)))
     vector("record.announcement")(
         lambda: cbor2.dumps(messages.announce({0: (7, True), 2: (9, False)}, group(0, 2)))
     )

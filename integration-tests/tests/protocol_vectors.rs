@@ -13,7 +13,7 @@ use sync_core::{
     invitation::Invitation,
     keys::{DeviceSigner, FolderKeys, Role},
     manifest::{ContentRoot, manifest_of, manifest_with},
-    message::{Announce, Change, EngineMessage, Message},
+    message::{Announce, Change, Contents, EngineMessage, Message, ObjectMessage, Records},
     net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
     record::{
@@ -323,11 +323,45 @@ fn records(keys: &FolderKeys) -> Vec<(&'static str, String)> {
         ("record.group-of-all", cbor(proof.group(&raw))),
         ("record.group-of-two", cbor(proof.group([&raw[0], &raw[2]]))),
         ("exchange.arrived", hex(&arrived())),
+        ("exchange.held", hex(&held())),
+        ("exchange.contents", hex(&contents())),
         (
             "record.announcement",
             hex(&minicbor::to_vec(&announcement).unwrap()),
         ),
     ]
+}
+
+/// What is held: a few runs of changes of two replicas, with their numbers.
+fn held() -> Vec<u8> {
+    let runs = [
+        (9, 1..=500, 1_001),
+        (9, 502..=502, 1_501),
+        (9, 510..=511, 40),
+        (12, 7..=7, 42),
+    ];
+    let held = runs.into_iter().flat_map(|(replica, counters, first)| {
+        let replica = ReplicaId(replica);
+        let each = counters.zip(first..);
+        each.map(move |(counter, number)| (Dot { replica, counter }, Seq(number)))
+    });
+    let message: Message = EngineMessage::Records(Records {
+        after: Seq(3),
+        upto: Seq(1_501),
+        changes: Vec::new(),
+        stubs: Vec::new(),
+        holds: held.collect(),
+    })
+    .into();
+    message.encode().to_vec()
+}
+
+/// A question for contents by number.
+fn contents() -> Vec<u8> {
+    let numbers = (1_001..=1_500).chain([1_502, 1_510, 1_511]);
+    let numbers = numbers.map(Seq).collect();
+    let message: Message = ObjectMessage::Contents(Contents { id: 7, numbers }).into();
+    message.encode().to_vec()
 }
 
 /// What arrived: a few ranges of two replicas.

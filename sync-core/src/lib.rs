@@ -32,6 +32,7 @@ pub mod engine;
 pub mod entry;
 pub mod fetch;
 pub mod former;
+pub mod held;
 pub mod ids;
 pub mod index;
 pub mod invitation;

@@ -2,7 +2,7 @@
 //!
 //! Control messages are CBOR: an array of a number and a body with numbered fields, of which unknown ones are
 //! skipped. Everything is bounded before it is used. Chunk bytes don't travel in messages: they are the raw
-//! answer to an [`ObjectMessage::Request`], read by [`ObjectReader`].
+//! answer to an [`ObjectMessage::Request`] or an [`ObjectMessage::Contents`], read by [`ObjectReader`].
 //!
 //! Each message has one [`Door`], and its number alone says which:
 //!
@@ -22,9 +22,11 @@ use thiserror::Error;
 use crate::{chunk::ContentHash, dots::Dots, manifest::ContentRoot};
 
 pub mod announce;
+pub mod contents;
 pub mod index;
 
 pub use announce::{Announce, Change, Facts};
+pub use contents::Contents;
 pub use index::{
     Aside, Ask, BurstEnd, Head, Listed, MAX_MISSING, MAX_RECORDS, MAX_STUBS, Missing, Progress,
     Records, Stub,
@@ -127,6 +129,8 @@ pub enum ObjectMessage {
     Request(Request),
     /// Takes requests back; what is already under way may still arrive.
     Cancel(Vec<u32>),
+    /// Asks for small contents by the receiver's numbers.
+    Contents(Contents),
 }
 
 /// What those who keep sessions say to each other: read there, opaque here.
@@ -234,6 +238,7 @@ impl Message {
             Self::Objects(message) => match message {
                 ObjectMessage::Request(b) => with(32, b),
                 ObjectMessage::Cancel(b) => with(33, b),
+                ObjectMessage::Contents(b) => with(34, b),
             },
             Self::Net(NetMessage { number, body }) => {
                 with(u64::from(*number), &ByteVec::from(body.to_vec()))
@@ -294,6 +299,7 @@ impl Message {
                 ObjectMessage::Request(request).into()
             }
             33 => ObjectMessage::Cancel(list(&mut d, MAX_OBJECTS)?).into(),
+            34 => ObjectMessage::Contents(d.decode().map_err(malformed)?).into(),
             number @ 64..=127 => NetMessage {
                 number: number as u8,
                 body: Bytes::copy_from_slice(d.bytes().map_err(malformed)?),
@@ -413,7 +419,7 @@ mod tests {
                     tag: [7; 8],
                     holds: true,
                 }],
-                holds: knowledge.iter().collect(),
+                holds: knowledge.iter().map(|dot| (dot, Seq(8))).collect(),
             }),
             EngineMessage::Arrived(knowledge.iter().collect()),
             EngineMessage::BurstEnd(BurstEnd {
@@ -451,6 +457,10 @@ mod tests {
                 }],
             }),
             ObjectMessage::Cancel(vec![1, 2]),
+            ObjectMessage::Contents(Contents {
+                id: 8,
+                numbers: [3, 4, 5, 9].map(Seq).to_vec(),
+            }),
         ];
         let net = NetMessage {
             number: 64,
@@ -479,7 +489,7 @@ mod tests {
             assert!(message.door().is_some());
         }
         // What no door knows yet reaches nobody.
-        for number in [10_u8, 31, 34, 63, 128, 200] {
+        for number in [10_u8, 31, 35, 63, 128, 200] {
             let bytes = [0x82, 0x18, number, 0x80];
             let unknown = Message::decode(&bytes).unwrap();
             assert_eq!(unknown, Message::Unknown(number.into()));

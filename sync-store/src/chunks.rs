@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sync_core::{
     chunk::{ContentHash, MAX_CHUNK},
-    index::{ChunkPlace, Index, IndexResult},
+    ids::Seq,
+    index::{ChunkPlace, Index, IndexEntry, IndexResult, flag},
     manifest::ContentRoot,
     message::{ObjectId, ObjectKind},
     path::RelPath,
@@ -28,6 +29,8 @@ use crate::{
 const MAX_HOLDERS: usize = 4;
 /// Contents that are looked at for one chunk. Those that are gone cost a look into the index.
 const MAX_PLACES: usize = 256;
+/// Changes that are looked up at once.
+const NUMBERS: usize = 256;
 /// Neighbouring chunks of one file are read together up to this many bytes.
 const MAX_RUN: u64 = 4 << 20;
 
@@ -103,6 +106,73 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
             room = room.saturating_sub(read);
         }
         Ok(found)
+    }
+
+    /// Reads contents of one chunk by our numbers for the changes that have them, which rise; from the first on, until
+    /// `max_bytes` are gathered or all are done; always at least one. `None` for what has no such number any more, isn't
+    /// here, or has more than one chunk.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the index; what can't be read from the disk is not here.
+    pub fn read_numbered(&self, numbers: &[Seq], max_bytes: usize) -> IndexResult<Found> {
+        let mut found = Found::default();
+        let mut room = max_bytes;
+        let mut page = Vec::new().into_iter().peekable();
+        let mut page_end = 0;
+        while let Some(number) = numbers.get(found.objects.len()) {
+            let at = found.objects.len();
+            if at > 0 && room == 0 {
+                break;
+            }
+            if number.0 > page_end {
+                // As much is looked at as is asked for, however it is strewn.
+                let neighbours = numbers[at..].windows(2).take(NUMBERS - 1);
+                let next =
+                    neighbours.take_while(|pair| pair[0].0.checked_add(1) == Some(pair[1].0));
+                let count = 1 + next.count();
+                let before = Seq(number.0.saturating_sub(1));
+                page = self
+                    .index
+                    .changes_after(before, count)?
+                    .into_iter()
+                    .peekable();
+                page_end = number.0.saturating_add(count as u64 - 1);
+            }
+            while page.next_if(|(seq, _)| seq < number).is_some() {}
+            let object = match page.next_if(|(seq, _)| seq == number) {
+                Some((_, path)) => self.numbered(*number, path, &mut found.suspects)?,
+                None => None,
+            };
+            room = room.saturating_sub(object.as_ref().map_or(0, Bytes::len));
+            found.objects.push(object);
+        }
+        Ok(found)
+    }
+
+    /// The content of a small file whose newest change has this number.
+    fn numbered(
+        &self,
+        number: Seq,
+        path: RelPath,
+        suspects: &mut Vec<RelPath>,
+    ) -> IndexResult<Option<Bytes>> {
+        let shown = |entry: &IndexEntry| {
+            let ours = entry.flags & (flag::LOCAL_EDIT | flag::HELD_BACK);
+            entry.seq == number.0 && entry.want.is_none() && ours == 0
+        };
+        let entry = self.index.entry(&path)?.filter(shown);
+        let content = entry.and_then(|entry| entry.content);
+        let Some(content) = content.filter(|content| content.height == 0) else {
+            return Ok(None);
+        };
+        match self.read_small(&path) {
+            Some(bytes) if ContentHash::chunk(&bytes) == content.hash => Ok(Some(bytes.into())),
+            _ => {
+                suspect(suspects, &path);
+                Ok(None)
+            }
+        }
     }
 
     fn places(&self, chunk: &ContentHash, limit: usize) -> IndexResult<Vec<ChunkPlace>> {

@@ -48,6 +48,23 @@ impl Bench {
         manifest
     }
 
+    /// Sets what the index says of a path, as our change of this number.
+    fn note(&mut self, at: &str, seq: u64, change: impl FnOnce(&mut IndexEntry)) {
+        let mut entry = self.index.entry(&path(at)).unwrap().unwrap();
+        entry.seq = seq;
+        change(&mut entry);
+        let mut batch = Batch::default();
+        batch.entries.push((path(at), Some(entry)));
+        self.index.commit(batch).unwrap();
+    }
+
+    fn numbered(&self, numbers: &[u64], max_bytes: usize) -> Found {
+        let (disk, temps) = (Arc::clone(&self.disk), Arc::clone(&self.temps));
+        let store = ChunkStore::new(disk, self.index.clone(), temps);
+        let numbers: Vec<_> = numbers.iter().copied().map(Seq).collect();
+        store.read_numbered(&numbers, max_bytes).unwrap()
+    }
+
     fn read(&self, ids: &[ObjectId]) -> Found {
         self.read_some(ids, usize::MAX)
     }
@@ -90,6 +107,53 @@ fn ids(manifest: &Manifest) -> Vec<ObjectId> {
     pages
         .chain(manifest.chunks.iter().map(|c| chunk(c.hash)))
         .collect()
+}
+
+#[test]
+fn small_contents_are_found_by_number_and_nothing_else_is() {
+    let mut bench = Bench::new();
+    for (at, seq) in [
+        ("a", 5),
+        ("b", 6),
+        ("c", 9),
+        ("edited", 10),
+        ("held", 11),
+        ("gone", 12),
+    ] {
+        bench.add(at, at.as_bytes());
+        bench.note(at, seq, |_| {});
+    }
+    bench.add("big", &noise(900_000, 1));
+    bench.note("big", 7, |_| {});
+    bench.note("edited", 10, |entry| entry.flags = flag::LOCAL_EDIT);
+    bench.note("held", 11, |entry| entry.flags = flag::HELD_BACK);
+    bench.disk.user_write("gone", b"something else").unwrap();
+    let all = [0, 1, 5, 6, 7, 8, 9, 10, 11, 12, 13, u64::MAX];
+    let found = bench.numbered(&all, usize::MAX);
+    let shown: Vec<_> = found.objects.iter().map(|o| o.as_deref()).collect();
+    let (a, b, c): (&[u8], &[u8], &[u8]) = (b"a", b"b", b"c");
+    let none = None;
+    let want = [none, none, Some(a), Some(b), none, none, Some(c)];
+    assert_eq!(shown[..7], want);
+    assert_eq!(shown[7..], [none; 5]);
+    assert_eq!(found.suspects, [path("gone")]);
+    // What has another number by now, or is wanted anew, isn't found under the old one.
+    bench.note("a", 20, |_| {});
+    let found = bench.numbered(&[5, 20], usize::MAX);
+    assert_eq!(found.objects, [None, Some(Bytes::from_static(b"a"))]);
+}
+
+#[test]
+fn a_read_by_number_ends_where_there_is_no_more_room() {
+    let mut bench = Bench::new();
+    for n in 1..=9_u8 {
+        bench.add(&format!("f{n}"), &[n; 100]);
+        bench.note(&format!("f{n}"), n.into(), |_| {});
+    }
+    let all: Vec<u64> = (1..=9).collect();
+    assert_eq!(bench.numbered(&all, 250).objects.len(), 3);
+    assert_eq!(bench.numbered(&all, 0).objects.len(), 1);
+    assert_eq!(bench.numbered(&[], 0).objects.len(), 0);
 }
 
 #[test]

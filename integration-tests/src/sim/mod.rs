@@ -46,7 +46,7 @@ use sync_core::{
     engine::Input,
     ids::{PeerKey, SessionId},
     keys::FolderKeys,
-    message::Request,
+    message::ObjectMessage,
     path::RelPath,
     secret::{ReadWriteSecret, Secret},
 };
@@ -92,7 +92,7 @@ pub(crate) enum Event {
     /// What a job tells its driver.
     Result(usize, u64, Box<JobResult<SimHome>>),
     /// The server of objects answers a peer.
-    Serve(usize, u64, SessionId, Request),
+    Serve(usize, u64, SessionId, ObjectMessage),
     /// A machine starts.
     Start(usize),
     /// The watcher tells of changes.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sync_core::{
     engine::Input,
     ids::SessionId,
-    message::{ObjectKind, Request},
+    message::{Contents, ObjectKind, ObjectMessage, Request},
     path::RelPath,
 };
 use sync_store::driver::{Job, JobResult, Lane, Told};
@@ -102,23 +102,28 @@ fn scatter(
 }
 
 /// Reads what a peer asked for, as the server of objects does.
-pub fn serve(node: &Node, session: SessionId, request: &Request, now: Duration) -> Served {
+pub fn serve(node: &Node, session: SessionId, question: &ObjectMessage, now: Duration) -> Served {
     let mut served = Served::default();
     let open = node.live.as_ref().and_then(|live| live.driver.open());
     let Some(open) = open else { return served };
-    let ids = &request.objects;
-    let Ok(found) = node.on_disk(now, || open.parts().chunks.read(ids, usize::MAX)) else {
-        return served;
+    let chunks = &open.parts().chunks;
+    let (id, found, kinds) = match question {
+        ObjectMessage::Request(Request { id, objects }) => {
+            let found = node.on_disk(now, || chunks.read(objects, usize::MAX));
+            let kinds = objects.iter().map(|id| id.kind == ObjectKind::Chunk);
+            (*id, found, kinds.collect::<Vec<_>>())
+        }
+        ObjectMessage::Contents(Contents { id, numbers }) => {
+            let found = node.on_disk(now, || chunks.read_numbered(numbers, usize::MAX));
+            (*id, found, vec![true; numbers.len()])
+        }
+        ObjectMessage::Cancel(_) => return served,
     };
+    let Ok(found) = found else { return served };
     if !found.suspects.is_empty() {
         served.suspects = Some(Input::Dirty(found.suspects));
     }
-    let chunks = ids.iter().map(|id| id.kind == ObjectKind::Chunk);
-    served.answer = Some((
-        session,
-        request.id,
-        found.objects.into_iter().zip(chunks).collect(),
-    ));
+    served.answer = Some((session, id, found.objects.into_iter().zip(kinds).collect()));
     served
 }
 

@@ -11,7 +11,7 @@ pub(super) fn word(input: &Input) -> &'static str {
         Input::PeerUp { .. } => "peer-up",
         Input::PeerDown { .. } => "peer-down",
         Input::Message { .. } => "message",
-        Input::Object { .. } => "object",
+        Input::Objects { .. } => "object",
         Input::Dirty(_) => "dirty",
         Input::DirtyAll => "dirty-all",
         Input::Scanned { .. } => "scanned",
@@ -31,14 +31,12 @@ pub(super) fn word(input: &Input) -> &'static str {
 
 pub(super) fn show_input(input: &Input) -> String {
     match input {
-        Input::Object {
-            session,
-            request,
-            index,
-            object,
-        } => {
-            let len = object.as_ref().map(Bytes::len);
-            format!("object {session:?} {request}/{index} {len:?}")
+        Input::Objects { session, objects } => {
+            let each = objects.iter().map(|o| {
+                let len = o.object.as_ref().map(Bytes::len);
+                format!(" {}/{} {len:?}", o.request, o.index)
+            });
+            format!("object {session:?}{}", each.collect::<String>())
         }
         Input::Message { session, message } => {
             format!("recv {session:?} {}", show_message(&message.clone().into()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sync_core::{
-    engine::Input,
+    engine::{Arrival, Input},
     ids::SessionId,
     message::{Message, object_head},
 };
@@ -316,16 +316,14 @@ impl Simulation {
         if let Some(e) = wrong {
             return self.fail(format!("node {number} can't read an answer: {e}"));
         }
-        for (index, object) in objects {
-            self.tell(
-                number,
-                Input::Object {
-                    session,
-                    request,
-                    index,
-                    object,
-                },
-            );
+        let arrival = |(index, object)| Arrival {
+            request,
+            index,
+            object,
+        };
+        let objects: Vec<_> = objects.into_iter().map(arrival).collect();
+        if !objects.is_empty() {
+            self.tell(number, Input::Objects { session, objects });
         }
     }
 

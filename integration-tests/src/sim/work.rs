@@ -5,7 +5,7 @@ use std::time::Duration;
 use sync_core::{
     engine::Event as EngineEvent,
     ids::SessionId,
-    message::{EngineMessage, Message, ObjectMessage, Request},
+    message::{EngineMessage, Message, ObjectMessage},
 };
 use sync_store::driver::{Effect, Job, Lane};
 
@@ -170,14 +170,6 @@ impl Simulation {
         self.activity += 1;
         self.active_at = self.now;
         match message {
-            ObjectMessage::Request(request) => {
-                let delay = self.rng.millis(0, self.nodes[number].slow_ms);
-                let run = self.nodes[number].run;
-                self.heap.push(
-                    self.now + delay,
-                    Event::Serve(number, run, session, request),
-                );
-            }
             ObjectMessage::Cancel(requests) => {
                 if let Some(live) = &mut self.nodes[number].live {
                     live.cancelled
@@ -185,15 +177,23 @@ impl Simulation {
                 }
                 self.stop_serving(number, session, &requests);
             }
+            question => {
+                let delay = self.rng.millis(0, self.nodes[number].slow_ms);
+                let run = self.nodes[number].run;
+                self.heap.push(
+                    self.now + delay,
+                    Event::Serve(number, run, session, question),
+                );
+            }
         }
     }
 
     /// The server of objects answers a request.
-    pub(super) fn serve(&mut self, number: usize, session: SessionId, request: &Request) {
+    pub(super) fn serve(&mut self, number: usize, session: SessionId, question: &ObjectMessage) {
         self.trace.step(self.now, number, "serve", &[]);
         let now = self.now;
-        self.trace.line(now, number, || format!("{request:?}"));
-        let served = shell::serve(&self.nodes[number], session, request, self.now);
+        self.trace.line(now, number, || format!("{question:?}"));
+        let served = shell::serve(&self.nodes[number], session, question, self.now);
         if let Some(input) = served.suspects {
             let run = self.nodes[number].run;
             let at = self.now + Duration::from_millis(1);

@@ -6,7 +6,7 @@ use super::{Engine, Output};
 use crate::{
     disk::{Source, WriteTrouble},
     fetch::FetchOutput,
-    ids::SessionId,
+    ids::{Seq, SessionId},
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
     message::{EngineMessage, ObjectMessage},
@@ -26,6 +26,9 @@ impl<I: Index> Engine<I> {
             match output {
                 FetchOutput::Send(session, request) => {
                     self.send(session, ObjectMessage::Request(request))
+                }
+                FetchOutput::SendContents(session, contents) => {
+                    self.send(session, ObjectMessage::Contents(contents))
                 }
                 FetchOutput::Cancel(session, requests) => {
                     self.send(session, ObjectMessage::Cancel(requests))
@@ -169,11 +172,26 @@ impl<I: Index> Engine<I> {
                 continue;
             };
             let holders = self.peers.holders(&[], record.version.dot);
-            if let Some(content) = record.entry.content.filter(|_| holders.contains(&session)) {
+            let holder = holders.into_iter().find(|(holder, _)| *holder == session);
+            if let Some((content, holder)) = record.entry.content.zip(holder) {
                 self.fetcher.add_holder(content, session);
+                self.name_at(content, [holder]);
             }
         }
         self.notes.hurry(self.now.mono + Duration::from_secs(1));
+    }
+
+    /// These sessions may be asked for a content by their numbers for a change that has it.
+    pub(super) fn name_at(
+        &mut self,
+        content: ContentRoot,
+        holders: impl IntoIterator<Item = (SessionId, Option<Seq>)>,
+    ) {
+        for (session, number) in holders {
+            if let Some(number) = number {
+                self.fetcher.name_at(content, session, number);
+            }
+        }
     }
 
     /// A session came: what it was recorded to hold can be asked of it.
@@ -190,9 +208,11 @@ impl<I: Index> Engine<I> {
             let Some(content) = record.entry.content else {
                 continue;
             };
-            for session in self.peers.holders(&want.holders, record.version.dot) {
-                self.fetcher.add_holder(content, session);
+            let holders = self.peers.holders(&want.holders, record.version.dot);
+            for (session, _) in &holders {
+                self.fetcher.add_holder(content, *session);
             }
+            self.name_at(content, holders);
         }
         Ok(())
     }

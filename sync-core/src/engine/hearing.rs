@@ -205,8 +205,11 @@ impl<I: Index> Engine<I> {
         let dot = raw.dot()?;
         let theirs = &mut self.peers.of_mut(session)?.theirs;
         let said = theirs.list_mut()?.says(raw.short_hash(), dot);
-        if said == (Said::Named { holds: true }) {
-            theirs.note_held(dot);
+        if let Said::Named {
+            holds: Some(number),
+        } = said
+        {
+            theirs.note_held(dot, number);
         }
         Some(said)
     }

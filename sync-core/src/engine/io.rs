@@ -68,16 +68,12 @@ pub enum Input {
         /// What.
         message: EngineMessage,
     },
-    /// One object of an answer arrived; `None`: the peer doesn't hold it.
-    Object {
+    /// Objects of answers arrived.
+    Objects {
         /// From where.
         session: SessionId,
-        /// To which request.
-        request: u32,
-        /// Its place in the request.
-        index: usize,
-        /// Its bytes.
-        object: Option<Bytes>,
+        /// In the order in which they came.
+        objects: Vec<Arrival>,
     },
     /// The watcher saw something happen at these paths.
     Dirty(Vec<RelPath>),
@@ -160,6 +156,17 @@ pub enum Input {
     Reject,
     /// Nothing but time has passed.
     Tick,
+}
+
+/// An object of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// To which question.
+    pub request: u32,
+    /// Its place in it.
+    pub index: usize,
+    /// Its bytes; `None`: the peer doesn't hold it.
+    pub object: Option<Bytes>,
 }
 
 /// What to look at.

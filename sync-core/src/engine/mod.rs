@@ -67,7 +67,7 @@ mod tests;
 use std::{collections::VecDeque, time::Duration};
 
 pub use in_use::wanted_contents;
-pub use io::{Config, Event, Input, Output, ScanWhat};
+pub use io::{Arrival, Config, Event, Input, Output, ScanWhat};
 pub use ledger::is_ahead;
 pub use status::{Explanation, FolderStatus, ItemError, PeerStatus, State};
 
@@ -184,14 +184,16 @@ impl<I: Index> Engine<I> {
             Input::PeerDown { session } => self.peer_down(session),
             Input::Prefer { session } => self.prefer(session),
             Input::Message { session, message } => self.message(session, message),
-            Input::Object {
-                session,
-                request,
-                index,
-                object,
-            } => {
-                self.fetcher
-                    .handle_object(session, request, index, object, self.now.mono);
+            Input::Objects { session, objects } => {
+                for Arrival {
+                    request,
+                    index,
+                    object,
+                } in objects
+                {
+                    self.fetcher
+                        .handle_object(session, request, index, object, self.now.mono);
+                }
                 Ok(())
             }
             Input::Dirty(paths) => {

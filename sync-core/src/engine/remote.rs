@@ -79,6 +79,11 @@ impl<I: Index> Engine<I> {
                 Ok(record) if record.era < ours => {}
                 Ok(record) if record.era == ours => {
                     arrived.insert(record.version.dot);
+                    if facts.holds
+                        && let Some(peer) = self.peers.of_mut(session)
+                    {
+                        peer.theirs.note_held(record.version.dot, facts.seq);
+                    }
                     self.take(session, record, facts, aside)?;
                 }
                 // It comes again when we know the new secret.

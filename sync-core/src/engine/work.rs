@@ -223,8 +223,10 @@ impl<I: Index> Engine<I> {
             .map(|w| w.holders.clone())
             .unwrap_or_default();
         let holders = self.peers.holders(&tags, record.version.dot);
+        let sessions: Vec<_> = holders.iter().map(|(session, _)| *session).collect();
         self.fetcher
-            .want(content, record.entry.size, &holders, self.now.mono);
+            .want(content, record.entry.size, &sessions, self.now.mono);
+        self.name_at(content, holders);
         self.planner.wait_for(content, path, record);
         Ok(())
     }

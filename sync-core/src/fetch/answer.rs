@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::content::{Holder, Key, Stage};
 use super::peer::Taken;
-use super::{FetchError, FetchOutput, Fetcher, Item, MAX_BAD, Part};
+use super::{FetchError, FetchOutput, Fetcher, Item, MAX_BAD, MAX_ODD, Part};
 use crate::chunk::ContentHash;
 use crate::ids::SessionId;
 use crate::message::{MAX_OBJECT, MAX_OBJECTS};
@@ -26,14 +26,15 @@ impl Fetcher {
             return;
         };
         let len = object.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let (item, freed, cancelled) = match peer.take(request_id, index, len, self.now) {
+        let (item, numbered, freed, cancelled) = match peer.take(request_id, index, len, self.now) {
             Taken::Unknown => return self.blame(session),
             Taken::Cancelled => return,
             Taken::Slot {
                 item,
+                numbered,
                 freed,
                 cancelled,
-            } => (item, freed, cancelled),
+            } => (item, numbered, freed, cancelled),
         };
         self.ready.insert(session);
         self.release(freed);
@@ -42,7 +43,14 @@ impl Fetcher {
         }
         let Some(item) = item else { return };
         self.drop_ask(item, session, request_id);
+        let wrong = |bytes: &Bytes| {
+            let content = self.contents.get(&item.key);
+            content.is_some_and(|content| ContentHash::chunk(bytes) != content.root.hash)
+        };
         match object {
+            object if numbered && object.as_ref().is_none_or(wrong) => {
+                self.not_so_named(session, item, object.is_some())
+            }
             None => self.missing(session, item),
             Some(bytes) if bytes.len() > MAX_OBJECT as usize => self.refuse(session, item),
             Some(bytes) => self.received(session, item, bytes),
@@ -61,6 +69,21 @@ impl Fetcher {
             _ => self.drop_holder(item.key, session),
         }
         self.requeue(item);
+    }
+
+    /// Something else stands under that number, or nothing any more: the content is asked for by its hash.
+    fn not_so_named(&mut self, session: SessionId, item: Item, wrong: bool) {
+        if let Some(content) = self.contents.get_mut(&item.key) {
+            content.forget_number(session);
+        }
+        self.requeue(item);
+        let Some(peer) = self.peers.get_mut(&session) else {
+            return;
+        };
+        peer.odd += u16::from(wrong);
+        if peer.odd >= MAX_ODD {
+            self.drop_liar(session);
+        }
     }
 
     /// A peer sent something else than it was asked for.
@@ -215,8 +238,12 @@ impl Fetcher {
         };
         peer.bad += 1;
         if peer.bad >= MAX_BAD {
-            self.remove_peer(session);
-            self.outputs.push_back(FetchOutput::Drop(session));
+            self.drop_liar(session);
         }
+    }
+
+    fn drop_liar(&mut self, session: SessionId) {
+        self.remove_peer(session);
+        self.outputs.push_back(FetchOutput::Drop(session));
     }
 }

@@ -1,14 +1,15 @@
 //! Which peer is asked for what.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::content::{Holder, Stage};
 use super::holders::small_cost;
 use super::peer::{MIN_WINDOW, Slot};
 use super::{Ask, FetchOutput, Fetcher, Item, MAX_TOTAL_IN_FLIGHT, Part};
-use crate::ids::SessionId;
+use crate::ids::{Seq, SessionId};
 use crate::manifest::MAX_PAGE;
-use crate::message::{MAX_OBJECT, ObjectId, ObjectKind, Request};
+use crate::message::{Contents, MAX_OBJECT, MAX_OBJECTS, ObjectId, ObjectKind, Request};
 
 /// A peer that says nothing for so long, while it owes answers, has failed them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,19 +30,23 @@ const END_GAME_LOOKS: usize = 4096;
 /// Objects that one idle peer takes over at once.
 const END_GAME_BATCH: usize = 16;
 
-/// Objects about to be asked for, with what they count for.
-type Batch = Vec<(Item, ObjectId, u32)>;
+/// Objects about to be asked for, with what they count for. Those of one batch are named in one way.
+type Batch = Vec<(Item, Name, u32)>;
+
+/// How an object is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    /// By its hash.
+    Object(ObjectId),
+    /// By the peer's number for a change that has it.
+    Number(Seq),
+}
 
 impl Fetcher {
     /// The next thing to do. Call it until it returns `None`.
     pub fn poll(&mut self, now: Duration) -> Option<FetchOutput> {
         self.tick(now);
-        if self.outputs.is_empty() {
-            let roots = std::mem::take(&mut self.ask_now);
-            if !roots.is_empty() {
-                self.ask_who_has(None, &roots);
-            }
-        }
+        self.ask_due();
         loop {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
@@ -54,7 +59,7 @@ impl Fetcher {
             let session = others.next().or_else(|| self.ready.first()).copied()?;
             self.last_served = session;
             match self.fill(session) {
-                Some(request) => return Some(FetchOutput::Send(session, request)),
+                Some(question) => return Some(question),
                 None => {
                     self.ready.remove(&session);
                 }
@@ -72,7 +77,7 @@ impl Fetcher {
     }
 
     /// The next request for a peer.
-    fn fill(&mut self, session: SessionId) -> Option<Request> {
+    fn fill(&mut self, session: SessionId) -> Option<FetchOutput> {
         let room = self.room(session);
         let peer = self.peers.get(&session)?;
         if room == 0 || (peer.slow && !peer.requests.is_empty()) {
@@ -118,10 +123,10 @@ impl Fetcher {
                 };
                 batch.push((
                     item,
-                    ObjectId {
+                    Name::Object(ObjectId {
                         kind: ObjectKind::Page,
                         hash,
-                    },
+                    }),
                     MAX_PAGE as u32,
                 ));
                 room -= MAX_PAGE as u64;
@@ -144,12 +149,24 @@ impl Fetcher {
             }
         }
         let mut sum = 0;
-        for key in peer.small.iter().take(MAX_BATCH) {
+        let mut taken = BTreeSet::new();
+        for key in peer.small.iter().take(MAX_OBJECTS) {
             let Some(content) = self.contents.get(key) else {
                 continue;
             };
+            let number = content.number(session);
+            let numbered = match batch.first() {
+                Some((_, first, _)) => matches!(first, Name::Number(_)),
+                None => number.is_some(),
+            };
+            // Two that a peer gave the same number go into two questions.
+            if numbered != number.is_some() || number.is_some_and(|n| !taken.insert(n)) {
+                continue;
+            }
             let cost = small_cost(content.size);
-            if sum + cost > room || (sum > 0 && sum + cost > target) {
+            let most = if numbered { MAX_OBJECTS } else { MAX_BATCH };
+            let full = sum + cost > room || (sum > 0 && sum + cost > target);
+            if full || batch.len() == most {
                 break;
             }
             sum += cost;
@@ -161,10 +178,15 @@ impl Fetcher {
                 kind: ObjectKind::Chunk,
                 hash: content.root.hash,
             };
-            batch.push((item, object, cost as u32));
+            let name = number.map_or(Name::Object(object), Name::Number);
+            batch.push((item, name, cost as u32));
         }
         for (item, _, _) in &batch {
             self.unqueue_small(item.key);
+        }
+        if matches!(batch.first(), Some((_, Name::Number(_), _))) {
+            // They are asked for, and answered, in this order.
+            batch.sort_unstable_by_key(|(_, name, _)| *name);
         }
         batch
     }
@@ -209,44 +231,52 @@ impl Fetcher {
                     kind: ObjectKind::Chunk,
                     hash: chunk.hash,
                 };
-                batch.push((item, object, chunk.len));
+                batch.push((item, Name::Object(object), chunk.len));
             }
         }
         batch
     }
 
     /// Notes that these objects are under way.
-    fn send(&mut self, session: SessionId, batch: Batch) -> Option<Request> {
+    fn send(&mut self, session: SessionId, batch: Batch) -> Option<FetchOutput> {
         let peer = self.peers.get_mut(&session)?;
         if self.under_way.is_empty() {
             self.end_game_at = self.end_game_at.max(self.now + END_GAME_EVERY);
         }
-        let slot = |(item, _, cost): &(Item, ObjectId, u32)| {
+        let slot = |(item, name, cost): &(Item, Name, u32)| {
             self.total += u64::from(*cost);
             Slot {
                 item: *item,
                 cost: *cost,
                 answered: false,
                 live: true,
+                numbered: matches!(name, Name::Number(_)),
             }
         };
         let slots = batch.iter().map(slot).collect();
         let id = peer.ask(slots, self.now);
-        let mut objects = Vec::with_capacity(batch.len());
-        for (slot, (item, object, _)) in (0..).zip(batch) {
+        let (mut objects, mut numbers) = (Vec::new(), Vec::new());
+        for (slot, (item, name, _)) in (0..).zip(batch) {
             self.under_way
                 .entry(item)
                 .or_default()
                 .push(Ask { session, id, slot });
-            objects.push(object);
+            match name {
+                Name::Object(object) => objects.push(object),
+                Name::Number(number) => numbers.push(number),
+            }
         }
-        Some(Request { id, objects })
+        Some(match numbers.is_empty() {
+            true => FetchOutput::Send(session, Request { id, objects }),
+            false => FetchOutput::SendContents(session, Contents { id, numbers }),
+        })
     }
 
     /// Tells the fetcher that the moment named by [`next_timeout`](Self::next_timeout) has come. Too early or too
     /// often does no harm.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.tick(now);
+        self.ask_due();
         self.give_up_silent();
         self.ask_again();
         self.report();
@@ -308,9 +338,9 @@ impl Fetcher {
             let mut room = self.room(session);
             let batch = self.late_objects(session, &mut room);
             if !batch.is_empty()
-                && let Some(request) = self.send(session, batch)
+                && let Some(question) = self.send(session, batch)
             {
-                self.outputs.push_back(FetchOutput::Send(session, request));
+                self.outputs.push_back(question);
             }
         }
     }
@@ -337,7 +367,7 @@ impl Fetcher {
                     && let Some(object) = self.object_at(session, slot.item)
                 {
                     *room -= cost;
-                    batch.push((slot.item, object, slot.cost));
+                    batch.push((slot.item, Name::Object(object), slot.cost));
                 }
             }
         }

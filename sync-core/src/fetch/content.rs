@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::bits::Bits;
 use super::chunks::Chunks;
 use crate::chunk::ContentHash;
-use crate::ids::SessionId;
+use crate::ids::{Seq, SessionId};
 use crate::manifest::{ContentRoot, ManifestReader};
 
 /// Names a want, in order of want; never used again.
@@ -70,7 +70,11 @@ pub(super) struct Content {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// One chunk; whether it is in the queues of its holders (else somebody is asked for it).
-    Small { queued: bool },
+    /// With the numbers that some of them have for it.
+    Small {
+        queued: bool,
+        numbers: Vec<(SessionId, Seq)>,
+    },
     /// A big file that waits for its turn.
     Waiting,
     /// A big file whose pages are collected.
@@ -141,6 +145,22 @@ impl Pages {
 impl Content {
     pub(super) fn is_small(&self) -> bool {
         matches!(self.stage, Stage::Small { .. })
+    }
+
+    /// The number by which a session may be asked for it.
+    pub(super) fn number(&self, session: SessionId) -> Option<Seq> {
+        let Stage::Small { numbers, .. } = &self.stage else {
+            return None;
+        };
+        let named = numbers.iter().find(|(holder, _)| *holder == session);
+        named.map(|(_, number)| *number)
+    }
+
+    /// A session can't be asked for it by number any more.
+    pub(super) fn forget_number(&mut self, session: SessionId) {
+        if let Stage::Small { numbers, .. } = &mut self.stage {
+            numbers.retain(|(holder, _)| *holder != session);
+        }
     }
 
     /// Whether a session may be asked for pages.

@@ -116,6 +116,19 @@ impl Fetcher {
         }
     }
 
+    /// Asks about what came to be wanted a moment ago, and still has no holder.
+    pub(super) fn ask_due(&mut self) {
+        if self.now < self.ask_soon_at || self.ask_soon.is_empty() {
+            return;
+        }
+        let mut roots = std::mem::take(&mut self.ask_soon);
+        roots.retain(|root| {
+            let key = self.names.get(root);
+            key.is_some_and(|key| self.orphans.contains(key))
+        });
+        self.ask_who_has(None, &roots);
+    }
+
     /// Asks about everything that can't go on, and lets others have the places of what stands still.
     pub(super) fn ask_again(&mut self) {
         if self.now < self.who_has_at {

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::content::{Content, Holder, Key, Part as HeldPart, Stage, announced};
 use super::{Fetcher, peer::Peer};
-use crate::ids::SessionId;
+use crate::ids::{Seq, SessionId};
 use crate::manifest::ContentRoot;
 use crate::message::Have;
 
@@ -14,6 +14,20 @@ impl Fetcher {
             && self.peers.contains_key(&session)
         {
             self.set_holder(*key, session, Holder::Whole);
+        }
+    }
+
+    /// A session that holds a small content may be asked for it by its number for a change that has it.
+    pub fn name_at(&mut self, content: ContentRoot, session: SessionId, number: Seq) {
+        let key = self.names.get(&content);
+        let Some(content) = key.and_then(|key| self.contents.get_mut(key)) else {
+            return;
+        };
+        if content.holders.contains_key(&session) {
+            content.forget_number(session);
+            if let Stage::Small { numbers, .. } = &mut content.stage {
+                numbers.push((session, number));
+            }
         }
     }
 
@@ -148,7 +162,7 @@ impl Fetcher {
         }
         self.ready.insert(session);
         match content.stage {
-            Stage::Small { queued } => {
+            Stage::Small { queued, .. } => {
                 if queued {
                     enqueue(peer, key, content.size);
                 }
@@ -176,6 +190,7 @@ impl Fetcher {
             return;
         };
         let last = content.holders.is_empty();
+        content.forget_number(session);
         match &mut content.stage {
             Stage::Small { .. } => {
                 if let Some(peer) = self.peers.get_mut(&session) {
@@ -205,7 +220,7 @@ impl Fetcher {
         let Some(content) = self.contents.get_mut(&key) else {
             return;
         };
-        let Stage::Small { queued } = &mut content.stage else {
+        let Stage::Small { queued, .. } = &mut content.stage else {
             return;
         };
         *queued = true;
@@ -222,7 +237,7 @@ impl Fetcher {
         let Some(content) = self.contents.get_mut(&key) else {
             return;
         };
-        let Stage::Small { queued } = &mut content.stage else {
+        let Stage::Small { queued, .. } = &mut content.stage else {
             return;
         };
         *queued = false;

@@ -17,6 +17,10 @@
 //! fetched and written ([`TempJob::Write`]), and at the end comes [`FetchOutput::BigDone`]. A big content that
 //! stands still while others wait gives its place away and starts anew later, with what the partial file has by then.
 //!
+//! A small content is asked for by the holder's own number for a change that has it, where that is known: neighbours
+//! go into one range, so that a question costs next to nothing, whatever it asks for. What doesn't come so is asked for by its
+//! hash, of the same peer or of another.
+//!
 //! Whoever calls must answer each of these questions. A disk that is full or broken isn't a peer's fault: forget the
 //! content instead of reporting its chunks as bad.
 
@@ -29,7 +33,7 @@ use bytes::Bytes;
 use crate::chunk::ContentHash;
 use crate::ids::SessionId;
 use crate::manifest::{ChunkRef, ContentRoot, ManifestError, ManifestReader};
-use crate::message::{Have, Request};
+use crate::message::{Contents, Have, Request};
 
 mod answer;
 mod ask;
@@ -63,7 +67,12 @@ pub const MAX_WANTED: usize = 65_536;
 pub const MAX_CHUNKS: u32 = 1 << 24;
 /// Bad objects after which a peer is dropped.
 pub const MAX_BAD: u8 = 3;
+/// Contents that came wrong under their numbers after which a peer is dropped. They are asked for again by hash, so an
+/// honest peer whose file was edited a moment ago is not taken for a liar.
+pub const MAX_ODD: u16 = 256;
 
+/// Who holds what was just announced says so by itself within this time, as a rule: a question would be in vain.
+const HEARS_WITHIN: Duration = Duration::from_millis(400);
 /// How often peers are asked who holds what nobody holds.
 const WHO_HAS_EVERY: Duration = Duration::from_secs(5);
 
@@ -72,6 +81,8 @@ const WHO_HAS_EVERY: Duration = Duration::from_secs(5);
 pub enum FetchOutput {
     /// Send a request.
     Send(SessionId, Request),
+    /// Ask for small contents by the session's numbers for them. Answered as a request is.
+    SendContents(SessionId, Contents),
     /// Take requests back. What arrives for them all the same may be passed on or not.
     Cancel(SessionId, Vec<u32>),
     /// Look these pages up locally; answered by [`Fetcher::supply_page`].
@@ -216,8 +227,9 @@ pub struct Fetcher {
     blocked: bool,
     /// Contents that nobody is known to hold.
     orphans: BTreeSet<Key>,
-    /// Those of them that are asked about at once.
-    ask_now: Vec<ContentRoot>,
+    /// Those of them that are asked about soon, and when.
+    ask_soon: Vec<ContentRoot>,
+    ask_soon_at: Duration,
     who_has_at: Duration,
     /// Big contents that somebody holds, in order of want.
     waiting: BTreeSet<Key>,
@@ -247,7 +259,8 @@ impl Fetcher {
             last_served: SessionId(0),
             blocked: false,
             orphans: BTreeSet::new(),
-            ask_now: Vec::new(),
+            ask_soon: Vec::new(),
+            ask_soon_at: Duration::ZERO,
             who_has_at: Duration::ZERO,
             waiting: BTreeSet::new(),
             active: BTreeSet::new(),
@@ -329,7 +342,10 @@ impl Fetcher {
             && let Some(key) = self.names.get(&content)
             && self.orphans.contains(key)
         {
-            self.ask_now.push(content);
+            if self.ask_soon.is_empty() {
+                self.ask_soon_at = self.now + HEARS_WITHIN;
+            }
+            self.ask_soon.push(content);
         }
     }
 
@@ -337,7 +353,10 @@ impl Fetcher {
         let key = self.next_key;
         self.next_key += 1;
         let stage = if root.height == 0 {
-            Stage::Small { queued: true }
+            Stage::Small {
+                queued: true,
+                numbers: Vec::new(),
+            }
         } else {
             Stage::Waiting
         };
@@ -382,6 +401,9 @@ impl Fetcher {
         self.names.remove(&content.root);
         self.wanted_bytes = self.wanted_bytes.saturating_sub(content.size);
         self.orphans.remove(&key);
+        if self.orphans.is_empty() {
+            self.ask_soon.clear();
+        }
         self.waiting.remove(&key);
         self.active.remove(&key);
         self.activate();

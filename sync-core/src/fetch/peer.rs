@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) answered: bool,
     /// Whether the answer is still of use.
     pub(super) live: bool,
+    /// It was asked for by number.
+    pub(super) numbered: bool,
 }
 
 /// A request that isn't answered in full.
@@ -56,6 +58,8 @@ pub(super) enum Taken {
     Slot {
         /// What it is for, if it is still of use.
         item: Option<Item>,
+        /// It was asked for by number.
+        numbered: bool,
         /// The bytes that no longer count.
         freed: u64,
         /// Nothing else of the request is of use: the rest of it was taken back.
@@ -75,6 +79,8 @@ pub(super) struct Peer {
     pub(super) writing: u64,
     pub(super) window: u64,
     pub(super) bad: u8,
+    /// Contents that came wrong under their numbers.
+    pub(super) odd: u16,
     /// It left requests without an answer; until it answers it gets one small request at a time.
     pub(super) slow: bool,
     last_answer: Duration,
@@ -104,6 +110,7 @@ impl Peer {
             writing: 0,
             window: START_WINDOW,
             bad: 0,
+            odd: 0,
             slow: false,
             last_answer: now,
             usual: Duration::ZERO,
@@ -174,7 +181,7 @@ impl Peer {
         };
         slot.answered = true;
         asked.unanswered -= 1;
-        let cost = slot.cost;
+        let (cost, numbered) = (slot.cost, slot.numbered);
         let item = slot.live.then_some(slot.item);
         if slot.live {
             slot.live = false;
@@ -208,6 +215,7 @@ impl Peer {
         };
         Taken::Slot {
             item,
+            numbered,
             freed: u64::from(cost) + rest.as_ref().map_or(0, |(_, bytes)| *bytes),
             cancelled: rest.is_some(),
         }

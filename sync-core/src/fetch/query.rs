@@ -135,10 +135,12 @@ impl Fetcher {
             due.map(|watch| watch.next)
         });
         debug_assert!(REPORT_EVERY < WHO_HAS_EVERY);
+        let soon = (!self.ask_soon.is_empty()).then_some(self.ask_soon_at);
         silence
             .chain(who_has.then_some(self.who_has_at))
             .chain(end_game.then_some(self.end_game_at))
             .chain(reports)
+            .chain(soon)
             .min()
     }
 }

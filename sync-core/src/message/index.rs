@@ -7,7 +7,7 @@
 //! ```text
 //! 0 Head      [generation, last, replica]
 //! 1 Ask       [generation, after, newest group or null, era, knowledge, listed]
-//! 2 Records   [after, upto, [announcement, …], [[number, hash of 8 bytes, holds], …], dots]
+//! 2 Records   [after, upto, [announcement, …], [[number, hash of 8 bytes, holds], …], held]
 //! 3 BurstEnd  [upto, knowledge, [knowledge, forgot] or null]
 //! 4 Progress  [reached, files, bytes]
 //! 7 Arrived   dots
@@ -15,7 +15,8 @@
 //! 9 Aside     [upto, [announcement, …]]
 //! ```
 //!
-//! Knowledge is a version vector ([`Vector`]), dots are ranges ([`Dots`]), an announcement is in [`super::announce`].
+//! Knowledge is a version vector ([`Vector`]), dots are ranges ([`Dots`](crate::dots::Dots)), held is what the sender
+//! holds by its numbers ([`Held`]), an announcement is in [`super::announce`].
 //! What answers a peer's index (Ask, Progress, Arrived, Missing) goes over the session over which its last Head came.
 //!
 //! **What is told.** Of each change above `after`, in order of number: nothing if the asker has it, because its
@@ -33,7 +34,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    dots::Dots,
+    held::Held,
     ids::{Generation, ReplicaId, Seq},
     record::Group,
     version::Vector,
@@ -102,9 +103,9 @@ pub struct Records {
     /// Changes that the asker's knowledge covers, where all that lives is listed; at most [`MAX_STUBS`].
     #[n(3)]
     pub stubs: Vec<Stub>,
-    /// Of what was left out: changes whose content the sender holds.
+    /// Of what was left out: changes whose content the sender holds, with its numbers for them.
     #[n(4)]
-    pub holds: Dots,
+    pub holds: Held,
 }
 
 /// Names a change that the asker knows.

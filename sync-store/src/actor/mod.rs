@@ -14,7 +14,7 @@ mod watcher;
 
 use actix::Message;
 
-pub use store::{ReadError, ReadObjects, StoreActor, StoreDied};
+pub use store::{ReadError, ReadObjects, StoreActor, StoreDied, Which};
 #[cfg(feature = "watch")]
 pub use watcher::{HashingTook, Watched, WatcherActor};
 

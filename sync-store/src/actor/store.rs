@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc};
 
 use actix::{Actor, ActorContext, Context, Handler, Message, Recipient, ResponseFuture};
 use sync_core::{
+    ids::Seq,
     index::{Index, IndexError},
     message::ObjectId,
 };
@@ -19,12 +20,21 @@ use crate::{
     fs::Disk,
 };
 
-/// Asks for objects, see [`ChunkStore::read`].
+/// What is to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Objects by their hashes, see [`ChunkStore::read`].
+    Objects(Vec<ObjectId>),
+    /// Small contents by our numbers, see [`ChunkStore::read_numbered`].
+    Numbers(Vec<Seq>),
+}
+
+/// Asks for objects.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Found, ReadError>")]
 pub struct ReadObjects {
     /// Which.
-    pub ids: Vec<ObjectId>,
+    pub which: Which,
     /// So many bytes are gathered at most, and one chunk beyond.
     pub max_bytes: usize,
 }
@@ -95,7 +105,10 @@ impl<D: Disk, I: Index + Send + Sync + 'static> Handler<ReadObjects> for StoreAc
                 .await
                 .map_err(|_| ReadError::Closed)?;
             let reading = spawn_blocking(move || {
-                let found = store.read(&ask.ids, ask.max_bytes);
+                let found = match ask.which {
+                    Which::Objects(ids) => store.read(&ids, ask.max_bytes),
+                    Which::Numbers(numbers) => store.read_numbered(&numbers, ask.max_bytes),
+                };
                 drop((store, permit));
                 found
             });
@@ -179,10 +192,10 @@ mod tests {
         index.commit(batch).unwrap();
         let temps = Arc::new(Temps::new(Arc::clone(&disk), 0));
         let ask = ReadObjects {
-            ids: vec![ObjectId {
+            which: Which::Objects(vec![ObjectId {
                 kind: ObjectKind::Chunk,
                 hash,
-            }],
+            }]),
             max_bytes: 1 << 20,
         };
         (Arc::new(ChunkStore::new(disk, index, temps)), ask)

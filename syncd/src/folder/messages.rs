@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use sync_core::{
     control::{ErrorItem, FileInfo, Folder},
-    engine::Input,
+    engine::{Arrival, Input},
     ids::SessionId,
     index::IndexError,
     message::EngineMessage,
@@ -29,10 +29,7 @@ use super::{
     permits::Permit,
     serve,
 };
-use crate::{
-    net::{PeerInfo, reader::Object},
-    wiring::RosterEntry,
-};
+use crate::{net::PeerInfo, wiring::RosterEntry};
 
 /// Closes the folder: what runs is finished, the index is flushed, then the actor ends.
 #[derive(Debug, Message)]
@@ -178,7 +175,7 @@ pub(crate) enum Received {
     /// A control message.
     Message(EngineMessage),
     /// Objects of answers.
-    Objects(Vec<Object>),
+    Objects(Vec<Arrival>),
 }
 
 /// Something came from a peer. The next is sent when this has been handled.
@@ -201,17 +198,7 @@ impl Handler<FromPeer> for FolderActor {
                 self.handle_input(Input::Message { session, message }, ctx)
             }
             Received::Objects(objects) => {
-                for (request, index, object) in objects {
-                    self.handle_input(
-                        Input::Object {
-                            session,
-                            request,
-                            index,
-                            object,
-                        },
-                        ctx,
-                    );
-                }
+                self.handle_input(Input::Objects { session, objects }, ctx)
             }
         }
     }

@@ -14,12 +14,12 @@ use actix::{Addr, WeakAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use sync_core::{
     index::IndexError,
-    message::{ObjectId, ObjectMessage, Request, object_head},
+    message::{Contents, ObjectMessage, Request, object_head},
     path::RelPath,
 };
 use sync_net::{Goodbye, session::SendError, stream::SessionHandle};
 use sync_store::{
-    actor::{ReadError, ReadObjects, StoreActor},
+    actor::{ReadError, ReadObjects, StoreActor, Which},
     fs::RootDisk,
     sled_index::SledIndex,
 };
@@ -50,7 +50,27 @@ const SMALL: usize = 16 << 10;
 
 struct Job {
     request: u32,
-    objects: Vec<ObjectId>,
+    which: Which,
+}
+
+impl Job {
+    fn len(&self) -> usize {
+        match &self.which {
+            Which::Objects(ids) => ids.len(),
+            Which::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// What is to be read next, if so many objects were.
+    fn next(&self, done: usize) -> Which {
+        fn part<T: Clone>(all: &[T], done: usize) -> Vec<T> {
+            all.iter().skip(done).take(BATCH).cloned().collect()
+        }
+        match &self.which {
+            Which::Objects(ids) => Which::Objects(part(ids, done)),
+            Which::Numbers(numbers) => Which::Numbers(part(numbers, done)),
+        }
+    }
 }
 
 /// Where a session's reader hands in what the peer asks for. The task ends when it is dropped.
@@ -113,7 +133,7 @@ impl Open {
 
     fn end(&self, job: &Job) {
         let mut waiting = self.lock();
-        waiting.objects = waiting.objects.saturating_sub(job.objects.len());
+        waiting.objects = waiting.objects.saturating_sub(job.len());
         waiting.requests.remove(&job.request);
     }
 }
@@ -123,13 +143,10 @@ impl Requests {
     pub(crate) fn take(&self, message: ObjectMessage) -> bool {
         match message {
             ObjectMessage::Request(Request { id, objects }) => {
-                let request = id;
-                if !self.open.begin(request, objects.len()) {
-                    return false;
-                }
-                // Where nobody answers any more, the session is about to end.
-                let put = self.jobs.try_send(Job { request, objects });
-                !matches!(put, Err(TrySendError::Full(_)))
+                self.put(id, Which::Objects(objects))
+            }
+            ObjectMessage::Contents(Contents { id, numbers }) => {
+                self.put(id, Which::Numbers(numbers))
             }
             ObjectMessage::Cancel(requests) => {
                 let mut open = self.open.lock();
@@ -139,6 +156,15 @@ impl Requests {
                 true
             }
         }
+    }
+
+    fn put(&self, request: u32, which: Which) -> bool {
+        let job = Job { request, which };
+        if !self.open.begin(request, job.len()) {
+            return false;
+        }
+        // Where nobody answers any more, the session is about to end.
+        !matches!(self.jobs.try_send(job), Err(TrySendError::Full(_)))
     }
 }
 
@@ -199,11 +225,11 @@ impl Task {
     }
 
     async fn answer(&self, job: &Job) -> Result<(), Trouble> {
-        let mut rest = &job.objects[..];
-        if rest.is_empty() {
+        let (mut done, all) = (0, job.len());
+        if all == 0 {
             return self.send(job.request, Bytes::new(), true);
         }
-        while !rest.is_empty() {
+        while done < all {
             if self.handle.bulk_queued_bytes() >= FULL {
                 self.handle.bulk_ready().await;
             }
@@ -214,17 +240,16 @@ impl Task {
                     .cancel_bulk(job.request)
                     .map_err(|_| Trouble::Session);
             }
-            let next = &rest[..rest.len().min(BATCH)];
-            let objects = self.read(next.to_vec()).await?;
-            rest = rest.get(objects.len().max(1)..).unwrap_or_default();
-            self.send_objects(job.request, objects, rest.is_empty())?;
+            let objects = self.read(job.next(done)).await?;
+            done += objects.len().max(1);
+            self.send_objects(job.request, objects, done >= all)?;
         }
         Ok(())
     }
 
-    async fn read(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<Bytes>>, Trouble> {
+    async fn read(&self, which: Which) -> Result<Vec<Option<Bytes>>, Trouble> {
         let ask = ReadObjects {
-            ids,
+            which,
             max_bytes: PIECE,
         };
         let found = match self.store.send(ask).await {
@@ -305,13 +330,9 @@ mod tests {
     use super::*;
 
     fn job(request: u32, objects: usize) -> Job {
-        let id = ObjectId {
-            kind: sync_core::message::ObjectKind::Chunk,
-            hash: sync_core::chunk::ContentHash::chunk(b"x"),
-        };
         Job {
             request,
-            objects: vec![id; objects],
+            which: Which::Numbers((1..=objects as u64).map(sync_core::ids::Seq).collect()),
         }
     }
 

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use actix::{Addr, Message as ActorMessage, Recipient};
 use bytes::Bytes;
 use sync_core::{
+    engine::Arrival,
     ids::SessionId,
     message::{MAX_IN_FLIGHT, MAX_OBJECT, Message, MessageError, NetMessage, ObjectReader},
 };
@@ -128,16 +129,13 @@ struct Answer {
     held: u64,
 }
 
-/// An object of an answer: the request, its place in it, and its bytes if the peer holds it.
-pub(crate) type Object = (u32, usize, Option<Bytes>);
-
 impl Answers {
     fn take(
         &mut self,
         request: u32,
         data: &Bytes,
         last: bool,
-    ) -> Result<Vec<Object>, MessageError> {
+    ) -> Result<Vec<Arrival>, MessageError> {
         if !self.open.contains_key(&request) && self.open.len() >= MAX_ANSWERS {
             return Err(MessageError::TooMany);
         }
@@ -150,7 +148,11 @@ impl Answers {
             let taken = 4 + object.as_ref().map_or(0, |o| o.len() as u64);
             answer.held = answer.held.saturating_sub(taken);
             self.held = self.held.saturating_sub(taken);
-            objects.push((request, answer.next, object));
+            objects.push(Arrival {
+                request,
+                index: answer.next,
+                object,
+            });
             answer.next += 1;
         }
         if last && let Some(done) = self.open.remove(&request) {
@@ -191,8 +193,11 @@ mod tests {
             let (a, b) = bytes.split_at(cut);
             let mut got = answers.take(9, &Bytes::copy_from_slice(a), false).unwrap();
             got.extend(answers.take(9, &Bytes::copy_from_slice(b), true).unwrap());
-            let shown: Vec<_> = got.iter().map(|(r, i, o)| (*r, *i, o.as_deref())).collect();
-            let want: [Object; 4] = [
+            let shown: Vec<_> = got
+                .iter()
+                .map(|o| (o.request, o.index, o.object.as_deref()))
+                .collect();
+            let want: [(u32, usize, Option<Bytes>); 4] = [
                 (9, 0, Some(Bytes::from_static(b"hello"))),
                 (9, 1, None),
                 (9, 2, Some(Bytes::new())),

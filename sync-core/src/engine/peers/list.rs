@@ -58,8 +58,8 @@ enum Stage {
 pub(in crate::engine) enum Said {
     /// It is there.
     Named {
-        /// With its content.
-        holds: bool,
+        /// With its content, under this number.
+        holds: Option<Seq>,
     },
     /// It was there, and isn't any more.
     Gone,
@@ -125,9 +125,10 @@ impl List {
         };
         let first = self.stubs.partition_point(|named| named.tag < tag);
         let same = self.stubs[first..].iter_mut().take_while(|n| n.tag == tag);
-        let (mut named, mut holds) = (false, false);
+        let (mut named, mut holds) = (false, None);
         for stub in same {
-            (named, holds) = (true, holds || stub.holds);
+            let held = Some(Seq(stub.seq)).filter(|_| stub.holds);
+            (named, holds) = (true, holds.or(held));
             stub.found = true;
         }
         if named {
@@ -234,7 +235,8 @@ mod tests {
     fn what_is_known_and_not_named_is_gone() {
         let mut list = ended();
         assert_eq!(list.matches_after(), Some(None));
-        assert_eq!(list.says([9; 8], dot(1)), Said::Named { holds: true });
+        let holds = Some(Seq(9));
+        assert_eq!(list.says([9; 8], dot(1)), Said::Named { holds });
         assert_eq!(list.says([7; 8], dot(2)), Said::Nothing);
         assert_eq!(list.says([8; 8], dot(3)), Said::Gone);
         assert_eq!(list.says([8; 8], dot(11)), Said::Nothing);

@@ -28,7 +28,7 @@ use theirs::{Question, Theirs};
 
 use super::PeerStatus;
 use crate::{
-    ids::{PeerKey, SessionId},
+    ids::{PeerKey, Seq, SessionId},
     index::PeerTag,
     secret::Level,
     version::Dot,
@@ -80,8 +80,10 @@ impl Peer {
         self.stream
     }
 
-    fn holds(&self, tags: &[PeerTag], dot: Dot) -> bool {
-        tags.contains(&self.tag) || self.theirs.holds(dot)
+    /// Whether it holds the content of a change, with its number for it if it told one in this stream.
+    fn holds(&self, tags: &[PeerTag], dot: Dot) -> Option<Option<Seq>> {
+        let number = self.theirs.holds(dot);
+        (number.is_some() || tags.contains(&self.tag)).then_some(number)
     }
 }
 
@@ -253,16 +255,18 @@ impl Peers {
         others.filter_map(|p| p.theirs.over()).collect()
     }
 
-    /// The streams of those who hold the content of a change: by the tags that the index has, or by what they
-    /// said in this stream.
-    pub(super) fn holders(&self, tags: &[PeerTag], dot: Dot) -> Vec<SessionId> {
-        let holders = self.peers.values().filter(|p| p.holds(tags, dot));
-        holders.map(|p| p.stream).collect()
+    /// The streams of those who hold the content of a change, by the tags that the index has or by what they said in
+    /// this stream, with the number that each has for it if it said so.
+    pub(super) fn holders(&self, tags: &[PeerTag], dot: Dot) -> Vec<(SessionId, Option<Seq>)> {
+        let all = self.peers.values();
+        all.filter_map(|p| Some((p.stream, p.holds(tags, dot)?)))
+            .collect()
     }
 
     /// The names of those who hold the content of a change.
     pub(super) fn named(&self, tags: &[PeerTag], dot: Dot) -> Vec<String> {
-        let holders = self.peers.values().filter(|p| p.holds(tags, dot));
+        let all = self.peers.values();
+        let holders = all.filter(|p| p.holds(tags, dot).is_some());
         holders.map(|p| p.key.short()).collect()
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     dots::Dots,
+    held::Held,
     ids::{ReplicaId, Seq},
     message::{Change, Listed, MAX_MISSING, Missing, Progress},
     version::{Dot, MAX_REPLICAS, Vector},
@@ -84,7 +85,7 @@ pub(in crate::engine) struct Ours {
     walked: u64,
     told_upto: u64,
     /// What of the rest between we hold, to be told yet.
-    to_hold: Dots,
+    to_hold: Held,
     /// Something in full was sent since the last end of a burst.
     open_burst: bool,
     /// Last number that was sent with our knowledge.
@@ -221,7 +222,7 @@ impl Ours {
             return How::Stub;
         }
         if change.holds && self.progress.is_none_or(|p| p.files > 0) {
-            self.to_hold.insert(line.dot);
+            self.to_hold.insert(line.dot, change.seq);
         }
         How::Not
     }
@@ -264,7 +265,7 @@ impl Ours {
 
     /// Changes are sent now: where the last message ended, where this one does, and what we hold of the rest.
     /// `None`: there is nothing to say.
-    pub(in crate::engine) fn send_upto(&mut self, urgent: bool) -> Option<(u64, u64, Dots)> {
+    pub(in crate::engine) fn send_upto(&mut self, urgent: bool) -> Option<(u64, u64, Held)> {
         if !urgent && self.walked == self.told_upto && self.to_hold.is_empty() {
             return None;
         }

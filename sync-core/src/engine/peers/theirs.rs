@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{super::planner::BURST_WAIT, list::List};
 use crate::{
-    dots::Dots,
+    held::Held,
     ids::{Generation, ReplicaId, Seq, SessionId},
     message::{Head, Listed, Progress},
     version::Dot,
@@ -71,8 +71,8 @@ pub(in crate::engine) struct Theirs {
     /// Mark of what was learned from it.
     mark: u64,
     to_ask: bool,
-    /// Changes whose content it holds, as it said in this stream.
-    holds: Dots,
+    /// Changes whose content it holds, and its numbers for them, as it said in this stream.
+    holds: Held,
     told: Option<Progress>,
     told_at: Duration,
     progress_due: Option<Duration>,
@@ -149,7 +149,7 @@ impl Theirs {
 
     /// Changes up to `upto` were taken in. What the cursor is now, unless something was refused: that is asked
     /// for again in another session, and nothing may look seen that wasn't taken.
-    pub(in crate::engine) fn took(&mut self, upto: u64, holds: &Dots) -> Option<Cursor> {
+    pub(in crate::engine) fn took(&mut self, upto: u64, holds: &Held) -> Option<Cursor> {
         if upto <= self.reached {
             // The sender waits for an answer, also where it says nothing new.
             self.told = None;
@@ -197,14 +197,14 @@ impl Theirs {
         None
     }
 
-    /// It holds the content of a change.
-    pub(in crate::engine) fn note_held(&mut self, dot: Dot) {
-        self.holds.insert(dot);
+    /// It holds the content of a change, and has this number for it.
+    pub(in crate::engine) fn note_held(&mut self, dot: Dot, number: Seq) {
+        self.holds.insert(dot, number);
     }
 
-    /// Whether it said that it holds the content of a change.
-    pub(in crate::engine) fn holds(&self, dot: Dot) -> bool {
-        self.holds.contains(dot)
+    /// Its number for a change whose content it said that it holds.
+    pub(in crate::engine) fn holds(&self, dot: Dot) -> Option<Seq> {
+        self.holds.number(dot)
     }
 
     /// Whether a question is due, whose answer will be long.

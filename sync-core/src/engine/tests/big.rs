@@ -10,6 +10,7 @@ use crate::{
     disk::{DiskKind, Found, ScanItem, WriteTrouble},
     engine::{Input, State},
     fetch::TempJob,
+    ids::Seq,
     index::Index,
     manifest::{Manifest, manifest_of},
     message::{ObjectId, ObjectKind},
@@ -23,6 +24,16 @@ fn manifest(bytes: &[u8]) -> Manifest {
 
 impl Rig {
     /// What a node sends of its files and pages.
+    /// The content of the change that has this number at `n`.
+    pub(super) fn numbered(&self, n: usize, number: Seq) -> Option<Bytes> {
+        let index = self.engines[n].index();
+        let found = index.changes_after(Seq(number.0 - 1), 1).unwrap();
+        let (_, path) = found.into_iter().find(|(seq, _)| *seq == number)?;
+        let entry = index.entry(&path).unwrap()?;
+        entry.content.filter(|_| entry.want.is_none())?;
+        Some(self.disks[n].get(&path)?.bytes.clone())
+    }
+
     pub(super) fn object(&self, n: usize, id: &ObjectId) -> Option<Bytes> {
         if id.kind == ObjectKind::Page {
             return self.engines[n].index().page(&id.hash).unwrap();

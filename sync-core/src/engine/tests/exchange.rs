@@ -192,6 +192,50 @@ fn a_path_is_changed_with_two_batches_under_way() {
 }
 
 #[test]
+fn small_contents_are_asked_for_by_number_of_whoever_holds_them() {
+    let mut rig = Rig::new(2);
+    fill(&mut rig, 0);
+    rig.settle();
+    assert_eq!(rig.tree(1), rig.tree(0));
+    assert_eq!(rig.asked_by_number as u64, rig.objects_sent);
+    // A third one, that meets only who was told of them, hears of its numbers.
+    let mut rig = Rig::apart(3, usize::MAX);
+    rig.join(0, 1);
+    rig.join(1, 2);
+    fill(&mut rig, 0);
+    rig.settle();
+    assert_eq!(rig.tree(2), rig.tree(0));
+    assert_eq!(rig.asked_by_number as u64, rig.objects_sent);
+    assert_eq!(rig.objects_sent as usize, 2 * FILES);
+}
+
+#[test]
+fn in_a_mesh_contents_go_by_number_too() {
+    let mut rig = Rig::new(4);
+    fill(&mut rig, 0);
+    rig.settle();
+    for n in 1..4 {
+        assert_eq!(rig.tree(n), rig.tree(0));
+    }
+    assert_eq!(rig.asked_by_number as u64, rig.objects_sent);
+}
+
+#[test]
+fn what_was_edited_where_only_reading_is_allowed_is_not_sent_for_what_it_was() {
+    let mut rig = Rig::with_read_only(3, 1);
+    rig.cut(0, 2);
+    rig.cut(1, 2);
+    fill(&mut rig, 0);
+    rig.settle();
+    rig.write(1, "f3", b"an edit that stays here", 9);
+    rig.settle();
+    rig.join(1, 2);
+    rig.settle();
+    assert_eq!(rig.read(2, "f3"), None);
+    assert_eq!(rig.tree(2).len(), FILES - 1);
+}
+
+#[test]
 fn a_gap_is_not_taken_but_asked_for_again() {
     let mut rig = Rig::new(2);
     fill(&mut rig, 0);

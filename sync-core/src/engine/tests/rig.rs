@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use crate::{
     disk::{DiskKind, DiskStat, WriteTrouble},
-    engine::{Config, Engine, Input, Output, State},
+    engine::{Arrival, Config, Engine, Input, Output, State},
     ids::{Generation, PeerKey, ReplicaId, SessionId},
     index::{Index, IndexError, MemIndex},
     keys::FolderKeys,
     manifest::ContentRoot,
-    message::{Announce, EngineMessage, Message, ObjectMessage, Request},
+    message::{Announce, Contents, EngineMessage, Message, ObjectMessage, Request},
     path::RelPath,
     secret::Secret,
     time::Now,
@@ -37,6 +37,8 @@ pub(super) struct Rig {
     slow: Option<usize>,
     flushes: Vec<(usize, Input)>,
     pub(super) objects_sent: u64,
+    /// Those of them that were asked for by number.
+    pub(super) asked_by_number: usize,
     /// Records that came to each node in full, and stubs.
     pub(super) records_to: Vec<usize>,
     pub(super) stubs_to: Vec<usize>,
@@ -109,6 +111,7 @@ impl Rig {
             slow: None,
             flushes: Vec::new(),
             objects_sent: 0,
+            asked_by_number: 0,
             records_to: vec![0; n],
             stubs_to: vec![0; n],
             temps: BTreeMap::new(),
@@ -330,7 +333,7 @@ impl Rig {
     /// Everything that is under way over a session is lost.
     pub(super) fn lose(&mut self, lost: SessionId) {
         self.queue.retain(|(_, input)| match input {
-            Input::Message { session, .. } | Input::Object { session, .. } => *session != lost,
+            Input::Message { session, .. } | Input::Objects { session, .. } => *session != lost,
             _ => true,
         });
     }
@@ -406,19 +409,27 @@ impl Rig {
 
     /// The server of objects of `n` answers `asker`.
     fn serve(&mut self, n: usize, asker: usize, session: SessionId, message: ObjectMessage) {
-        let ObjectMessage::Request(Request { id, objects }) = message else {
-            return;
+        let (request, found): (_, Vec<_>) = match message {
+            ObjectMessage::Request(Request { id, objects }) => {
+                let found = objects.iter().map(|object| self.object(n, object));
+                (id, found.collect())
+            }
+            ObjectMessage::Contents(Contents { id, numbers }) => {
+                self.asked_by_number += numbers.len();
+                let found = numbers.iter().map(|number| self.numbered(n, *number));
+                (id, found.collect())
+            }
+            ObjectMessage::Cancel(_) => return,
         };
-        for (index, object) in objects.into_iter().enumerate() {
-            let object = self.object(n, &object);
+        for (index, object) in found.into_iter().enumerate() {
             self.objects_sent += 1;
-            let arrived = Input::Object {
-                session,
-                request: id,
+            let objects = vec![Arrival {
+                request,
                 index,
                 object,
-            };
-            self.queue.push_back((asker, arrived));
+            }];
+            self.queue
+                .push_back((asker, Input::Objects { session, objects }));
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::manifest::{Manifest, ManifestBuilder};
 use crate::message::{MAX_IN_FLIGHT, ObjectId, ObjectKind};
 
+mod numbers;
 mod paths;
 mod rules;
 mod sim;
@@ -78,7 +79,7 @@ fn check(f: &Fetcher) {
         let mut cost = 0;
         for key in &peer.small {
             let content = &f.contents[key];
-            assert!(matches!(content.stage, Stage::Small { queued: true }));
+            assert!(matches!(content.stage, Stage::Small { queued: true, .. }));
             assert!(content.holders.contains_key(session));
             cost += holders::small_cost(content.size);
         }
@@ -111,7 +112,10 @@ fn check(f: &Fetcher) {
         let active = matches!(content.stage, Stage::Pages(_) | Stage::Chunks(_));
         assert_eq!(f.active.contains(key), active);
         match &content.stage {
-            Stage::Small { queued } => {
+            Stage::Small { queued, numbers } => {
+                for (session, _) in numbers {
+                    assert!(content.holders.contains_key(session));
+                }
                 let item = Item {
                     key: *key,
                     part: Part::Whole,

@@ -396,7 +396,18 @@ fn what_nobody_holds_is_asked_about() {
     let mut f = fetcher(2);
     let (root, bytes) = small(1, 100);
     f.want(root, 100, &[s(9)], Duration::ZERO);
-    assert_eq!(drain(&mut f, MS), [FetchOutput::WhoHas(None, vec![root])]);
+    // What its holder says by itself meanwhile isn't asked.
+    let (told, _) = small(2, 100);
+    f.want(told, 100, &[], Duration::ZERO);
+    assert!(drain(&mut f, MS).is_empty());
+    let soon = f.next_timeout().unwrap();
+    assert_eq!(soon, 400 * MS);
+    f.add_holder(told, s(2));
+    let outputs = drain(&mut f, soon);
+    assert_eq!(outputs[0], FetchOutput::WhoHas(None, vec![root]));
+    assert_eq!(requests(&outputs).len(), 1);
+    f.forget(told);
+    drain(&mut f, soon);
     f.add_peer(s(3), SEC);
     assert_eq!(
         drain(&mut f, SEC),

@@ -258,6 +258,7 @@ impl Sim {
     fn apply(&mut self, output: FetchOutput) {
         match output {
             FetchOutput::Send(session, request) => self.serve(session, &request),
+            FetchOutput::SendContents(..) => panic!("nothing has a number here"),
             FetchOutput::Cancel(session, ids) => {
                 if let Some(peer) = self.peers.get_mut(&session) {
                     peer.cancelled.extend(ids);
