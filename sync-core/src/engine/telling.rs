@@ -78,7 +78,7 @@ impl<I: Index> Engine<I> {
         let (mut full, mut later) = (false, false);
         while at < limit && !full && !later && pages.left > 0 {
             pages.left -= 1;
-            let page = pages.after(&self.ledger, at)?;
+            let page = pages.after(&mut self.ledger, at)?;
             for line in page.lines.iter().take_while(|l| l.change.seq.0 <= limit) {
                 match peer.ours.tell(line, mark, line.change.seq.0 > own, now) {
                     How::Full => {
@@ -150,7 +150,7 @@ impl<I: Index> Engine<I> {
                     .ledger
                     .index()
                     .changes_after(Seq(seq.saturating_sub(1)), 1)?;
-                let page = Page::of(self.ledger.index(), found)?;
+                let page = Page::of(&mut self.ledger, found)?;
                 if let Some(line) = page.into_iter().find(|line| line.change.seq.0 == seq) {
                     bytes += line.change.record.wire_len();
                     changes.push(line.change);
@@ -167,15 +167,14 @@ impl<I: Index> Engine<I> {
 
 impl Pages {
     /// Up to [`PAGE`] changes after a number.
-    fn after<I: Index>(&mut self, ledger: &Ledger<I>, after: u64) -> IndexResult<Rc<Page>> {
+    fn after<I: Index>(&mut self, ledger: &mut Ledger<I>, after: u64) -> IndexResult<Rc<Page>> {
         if let Some(page) = self.read.get(&after) {
             return Ok(Rc::clone(page));
         }
-        let index = ledger.index();
-        let listed = index.changes_after(Seq(after), PAGE)?;
+        let listed = ledger.index().changes_after(Seq(after), PAGE)?;
         let more = listed.last().filter(|_| listed.len() == PAGE);
         let end = more.map_or(u64::MAX, |(seq, _)| seq.0);
-        let mut lines = Page::of(index, listed)?;
+        let mut lines = Page::of(ledger, listed)?;
         for LaterChange {
             head,
             learned,
@@ -198,10 +197,14 @@ impl Pages {
 
 impl Page {
     /// What is to be told of these changes.
-    fn of<I: Index>(index: &I, listed: Vec<(Seq, crate::path::RelPath)>) -> IndexResult<Vec<Line>> {
+    fn of<I: Index>(
+        ledger: &mut Ledger<I>,
+        listed: Vec<(Seq, crate::path::RelPath)>,
+    ) -> IndexResult<Vec<Line>> {
         let mut lines = Vec::with_capacity(listed.len());
         for (seq, path) in listed {
-            let Some(entry) = index.entry(&path)?.filter(|e| e.seq == seq.0) else {
+            let entry = ledger.committed(&path)?;
+            let Some(entry) = entry.filter(|e| e.seq == seq.0) else {
                 continue;
             };
             let Some((record, dot)) = entry.announced().and_then(|r| Some((r, r.dot()?))) else {

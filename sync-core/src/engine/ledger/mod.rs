@@ -10,6 +10,7 @@ mod known;
 mod later;
 mod past;
 mod proofs;
+mod recent;
 
 pub(super) use later::{LaterChange, is_in_knowledge};
 pub use past::is_ahead;
@@ -17,6 +18,7 @@ pub use past::is_ahead;
 use known::newest_name;
 use later::Later;
 use past::{GAPS, Gaps};
+use recent::Recent;
 
 use super::Config;
 use crate::{
@@ -118,6 +120,7 @@ pub(super) struct Ledger<I> {
     #[cfg(test)]
     pub(super) blind: fn(&crate::record::Envelope) -> bool,
     pending: Pending,
+    recent: Recent,
     locals: Vec<Local>,
     knowledge: Vector,
     /// Replicas that it names without a record of theirs.
@@ -154,6 +157,7 @@ impl<I: Index> Ledger<I> {
             #[cfg(test)]
             blind: |_| false,
             pending: Pending::default(),
+            recent: Recent::default(),
             locals: Vec::new(),
             knowledge,
             unnamed: BTreeSet::new(),
@@ -188,8 +192,18 @@ impl<I: Index> Ledger<I> {
         }
         match self.pending.entries.get(path) {
             Some(entry) => Ok(entry.clone()),
-            None => self.index.entry(path),
+            None => self.committed(path),
         }
+    }
+
+    /// The entry of `path`, as it was committed last.
+    pub(super) fn committed(&mut self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
+        if let Some(entry) = self.recent.get(path) {
+            return Ok(entry);
+        }
+        let entry = self.index.entry(path)?;
+        self.recent.put(path.clone(), entry.clone());
+        Ok(entry)
     }
 
     /// The record in `raw`, which was verified when it was stored.
@@ -333,7 +347,14 @@ impl<I: Index> Ledger<I> {
             .facts
             .push((LAST_SEQ.to_vec(), Some(self.seq.to_be_bytes().to_vec())));
         self.flush.dirty = true;
-        self.index.commit(batch)
+        for (path, entry) in &batch.entries {
+            self.recent.put(path.clone(), entry.clone());
+        }
+        let committed = self.index.commit(batch);
+        if committed.is_err() {
+            self.recent.forget();
+        }
+        committed
     }
 
     /// Begins a flush, if there is something to flush and none under way.
