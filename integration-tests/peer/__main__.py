@@ -47,7 +47,8 @@ def run_join(address: str, directory: Path) -> int:
     exchange.run()
     print(
         f"in sync with {session.hello.name!r}: {len(folder.items)} paths, {signed} signed here,"
-        f" {exchange.fetched_objects} objects of {exchange.fetched_bytes} bytes fetched"
+        f" {exchange.fetched_objects} objects of {exchange.fetched_bytes} bytes fetched,"
+        f" {exchange.fetched_by_number} of them by number"
     )
     return 0
 

@@ -155,6 +155,8 @@ fn it_syncs_with_the_daemon_both_ways() {
     fs::write(peer.path().join("mine/large"), &big()[..3_000_000]).unwrap();
     let said = join(python, address, &secret, peer.path());
     assert!(said.contains("3 signed here"), "{said}");
+    // All small files but the empty one.
+    assert!(said.contains(" 199 of them by number"), "{said}");
     assert_same(&machine.folder(), peer.path());
 
     // An edit and a deletion on each side. Of the large file only what is new crosses.
