@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sync_store::fs::{Disk as _, RootPresence};
 
+use syncd::swarm::BAN;
+
 use super::{Event, Simulation, net::Pair, user};
 
 /// Least operations of people in a seed.
@@ -42,6 +44,8 @@ pub enum Fault {
     Noticed(usize),
     /// Another file system is mounted at the root, with the same files, and a mark that fits.
     Swapped(usize),
+    /// A node takes a peer for one that sends bad data, and refuses it for an hour.
+    Ban(usize),
     /// The archive is looked through, and what nothing needs is swept.
     KeepHouse(usize),
 }
@@ -188,6 +192,7 @@ impl Simulation {
                 self.heap.push(until, Event::Fault(Fault::Broken(node, 0)));
             }
             95..97 => self.heap.push(at, Event::Fault(Fault::Swapped(node))),
+            97 => self.heap.push(at, Event::Fault(Fault::Ban(node))),
             _ => {
                 self.heap
                     .push(at, Event::Fault(Fault::Mounted(node, false)));
@@ -241,7 +246,7 @@ impl Simulation {
             }
             Fault::Reset(pair) => {
                 self.totals.resets += 1;
-                self.break_conn(pair);
+                self.break_link(pair);
             }
             Fault::Part(group) => {
                 self.totals.partitions += 1;
@@ -278,6 +283,7 @@ impl Simulation {
                     self.outputs(node);
                 }
             }
+            Fault::Ban(node) => self.ban_somebody(node),
             Fault::Swapped(node) => {
                 let disk = &self.nodes[node].disk;
                 if disk.root_presence().is_ok_and(|p| p == RootPresence::Here) {
@@ -314,7 +320,7 @@ impl Simulation {
             if let Some(link) = self.links.get_mut(&pair) {
                 link.up = false;
             }
-            self.break_conn(pair);
+            self.break_link(pair);
         }
     }
 
@@ -323,12 +329,16 @@ impl Simulation {
         if let Some(link) = self.links.get_mut(&pair) {
             link.up = true;
         }
-        self.maybe_dial(pair);
+        self.beacon_soon(pair.0);
+        self.beacon_soon(pair.1);
     }
 
-    /// All faults end; what the watchers missed is found by a full scan.
+    /// All faults end, bans too; what the watchers missed is found by a full scan.
     pub(crate) fn heal(&mut self) {
         self.calm = true;
+        if self.totals.bans > 0 {
+            self.run_until(self.now + BAN);
+        }
         self.doomed.clear();
         for number in 0..self.nodes.len() {
             let node = &self.nodes[number];

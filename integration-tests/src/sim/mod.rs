@@ -30,6 +30,7 @@ pub mod rng;
 pub mod script;
 pub mod shell;
 mod show;
+mod swarm;
 pub mod trace;
 pub mod user;
 mod wire;
@@ -50,6 +51,7 @@ use sync_core::{
     path::RelPath,
     secret::{ReadWriteSecret, Secret},
 };
+use sync_discovery::book::Dial;
 use sync_net::{Member, SharedFolder};
 use sync_store::{
     driver::{Job, JobResult, Told},
@@ -66,6 +68,7 @@ use oracle::Oracle;
 pub use report::{Options, Report, Totals};
 use rng::Rng;
 use show::{show_input, word};
+use swarm::Heard;
 use trace::Trace;
 use user::{Effect, Habits, Op, perform};
 
@@ -97,16 +100,18 @@ pub(crate) enum Event {
     Start(usize),
     /// The watcher tells of changes.
     Watch(usize, Vec<RelPath>),
-    /// A connection is made.
-    Dial(Pair),
+    /// A dial arrives.
+    Dial(usize, u64, Dial),
+    /// Something that the swarm of a daemon hears.
+    Swarm(usize, u64, Box<Heard>),
+    /// A daemon says on its links that it is there; again and again, or once.
+    Beacon(usize, u64, bool),
     /// Bytes arrive at an end.
     Arrive(Pair, u64, usize, Bytes),
     /// An end may send.
     Pump(Pair, u64, usize),
     /// A session's timer.
     Timer(Pair, u64, usize),
-    /// A node notices that a session is gone.
-    Down(usize, u64, SessionId),
     /// Somebody does something.
     User(usize),
     /// Something goes wrong, or right again.
@@ -192,8 +197,7 @@ impl Simulation {
                     latency,
                     jitter_ms,
                     width,
-                    conn: None,
-                    dialing: false,
+                    conns: Vec::new(),
                 };
                 links.insert(pair(a, b), link);
             }
@@ -348,12 +352,9 @@ impl Simulation {
             }
             Event::User(node) => self.somebody_acts(node),
             Event::Fault(fault) => self.fault(fault),
-            Event::Down(node, run, session) => {
-                if self.live_run(node, run) {
-                    self.peer_down(node, session);
-                }
-            }
-            Event::Dial(pair) => self.dial(pair),
+            Event::Dial(node, daemon, dial) => self.dial(node, daemon, dial),
+            Event::Swarm(node, daemon, heard) => self.heard(node, daemon, *heard),
+            Event::Beacon(node, daemon, repeat) => self.beacon(node, daemon, repeat),
             Event::Arrive(pair, conn, side, bytes) => self.arrive(pair, conn, side, &bytes),
             Event::Pump(pair, conn, side) => self.pump(pair, conn, side),
             Event::Timer(pair, conn, side) => self.timer(pair, conn, side),
@@ -372,6 +373,7 @@ impl Simulation {
         self.nodes[number].start(self.now);
         self.trace.step(self.now, number, "start", &[]);
         self.trace.line(self.now, number, || "start".into());
+        self.swarm_up(number);
         self.outputs(number);
     }
 
@@ -380,7 +382,7 @@ impl Simulation {
         let node = &mut self.nodes[number];
         node.run += 1;
         node.live = None;
-        self.break_all(number);
+        self.folder_up(number, false);
         let after = self.rng.millis(100, 3_000);
         self.heap.push(self.now + after, Event::Start(number));
     }

@@ -11,6 +11,7 @@ use sync_core::{
     message::ObjectReader,
     secret::Level,
 };
+use sync_discovery::book::Dial;
 use sync_net::{Entropy, Event, Gate, Hello, Session, SharedFolder, session};
 
 /// Two nodes, the lower number first.
@@ -23,7 +24,7 @@ pub const PIECE: usize = 32 * 1024;
 #[derive(Debug)]
 pub enum NetEvent {
     /// It stands.
-    Up(PeerKey, Level),
+    Up(PeerKey, Level, u64),
     /// A control message.
     Control(Bytes),
     /// A piece of an answer.
@@ -47,9 +48,10 @@ const CONTROL: u8 = 2;
 const BULK: u8 = 3;
 
 impl Plain {
-    fn new(key: PeerKey, level: Level) -> Self {
-        let mut hello = key.0.to_vec();
-        hello.push(u8::from(level.can_write()));
+    fn new(id: &Identity) -> Self {
+        let mut hello = id.key.0.to_vec();
+        hello.push(u8::from(id.level.can_write()));
+        hello.extend_from_slice(&id.boot.to_be_bytes());
         Self {
             hello: Some(hello.into()),
             ..Self::default()
@@ -103,7 +105,8 @@ impl Plain {
                     } else {
                         Level::ReadOnly
                     };
-                    NetEvent::Up(PeerKey(key), level)
+                    body.advance(33);
+                    NetEvent::Up(PeerKey(key), level, body.get_u64())
                 }
                 CONTROL => NetEvent::Control(body),
                 _ => {
@@ -133,7 +136,7 @@ pub struct Identity {
     pub key: PeerKey,
     /// What it may do.
     pub level: Level,
-    /// One for each start of the node.
+    /// One for each start of the daemon.
     pub boot: u64,
 }
 
@@ -155,7 +158,7 @@ impl Endpoint {
         now: Duration,
     ) -> Option<Self> {
         if !real {
-            return Some(Self::Plain(Plain::new(id.key, id.level)));
+            return Some(Self::Plain(Plain::new(id)));
         }
         let hello = Hello::new("simulated", id.boot, 0);
         let (config, entropy) = (session::Config::default(), Entropy::new(entropy));
@@ -224,7 +227,9 @@ impl Endpoint {
             Self::Plain(plain) => plain.events.pop_front(),
             Self::Real(session) => loop {
                 return Some(match session.poll_event()? {
-                    Event::Established(e) => NetEvent::Up(PeerKey(e.peer_static), e.level),
+                    Event::Established(e) => {
+                        NetEvent::Up(PeerKey(e.peer_static), e.level, e.hello.boot_nonce)
+                    }
                     Event::Control(bytes) => NetEvent::Control(bytes),
                     Event::Bulk {
                         request,
@@ -257,11 +262,11 @@ impl Endpoint {
 /// One end of a connection.
 #[derive(Debug)]
 pub struct End {
-    /// The node's run that it belongs to.
-    pub run: u64,
+    /// The daemon that it belongs to.
+    pub daemon: u64,
     /// Its session.
     pub endpoint: Endpoint,
-    /// The engine's name for it, once it stands.
+    /// The swarm's and the engine's name for it, once it stands.
     pub session: Option<SessionId>,
     /// Bytes received and not understood yet.
     pub input: BytesMut,
@@ -279,9 +284,9 @@ pub struct End {
 
 impl End {
     /// An end at its beginning.
-    pub fn new(run: u64, endpoint: Endpoint) -> Self {
+    pub fn new(daemon: u64, endpoint: Endpoint) -> Self {
         Self {
-            run,
+            daemon,
             endpoint,
             session: None,
             input: BytesMut::new(),
@@ -299,6 +304,10 @@ impl End {
 pub struct Conn {
     /// Never used twice.
     pub id: u64,
+    /// The side that dialled.
+    pub dialler: usize,
+    /// What it dialled.
+    pub dial: Dial,
     /// Both ends.
     pub ends: [End; 2],
 }
@@ -314,10 +323,8 @@ pub struct Link {
     pub jitter_ms: u64,
     /// Bytes a second.
     pub width: u64,
-    /// The connection, if there is one.
-    pub conn: Option<Conn>,
-    /// Somebody is about to dial.
-    pub dialing: bool,
+    /// The connections: two where both dialled at once, until one is given up.
+    pub conns: Vec<Conn>,
 }
 
 impl Link {

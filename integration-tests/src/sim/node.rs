@@ -15,6 +15,8 @@ use sync_store::{
     fs::{MemDisk, Op as DiskOp, OpKind},
 };
 
+use syncd::swarm::Swarm;
+
 use super::{
     home::{Backup, SimHome},
     net::{self, Pair},
@@ -67,9 +69,9 @@ pub struct Node {
     pub keys: FolderKeys,
     /// How it shows itself to peers.
     pub id: net::Identity,
-    /// Counts starts and crashes: what belongs to another run is void.
+    /// Counts starts of the folder and crashes: what belongs to another run is void.
     pub run: u64,
-    /// When the present run began.
+    /// When the daemon was started.
     pub boot: Duration,
     /// How wrong its clock is.
     pub skew_ns: i64,
@@ -81,8 +83,16 @@ pub struct Node {
     pub slow_ms: u64,
     /// Its own chance.
     pub rng: Rng,
-    /// A session's number is never used twice.
-    pub next_session: u64,
+    /// Counts starts of the daemon.
+    pub daemon: u64,
+    /// Which of them repeats its beacons.
+    pub beacons: u64,
+    /// The daemon's sessions and whom to dial, while it is up.
+    pub swarm: Option<Swarm>,
+    /// When the swarm wants to be called.
+    pub swarm_due: Option<Duration>,
+    /// The connections of sessions that the swarm was told of.
+    pub conns: BTreeMap<SessionId, (Pair, u64)>,
     /// Times that the folder was opened to the end, and that its index was rebuilt over it.
     pub opened: u64,
     /// See above.
@@ -112,7 +122,11 @@ impl Node {
             meddling: Arc::new(Mutex::new(meddling)),
             slow_ms: rng.range(1, 30),
             rng,
-            next_session: 1,
+            daemon: 0,
+            beacons: 0,
+            swarm: None,
+            swarm_due: None,
+            conns: BTreeMap::new(),
             opened: 0,
             rebuilds: 0,
         }
@@ -164,10 +178,13 @@ impl Node {
         result
     }
 
-    /// Starts the daemon, whose driver opens the folder next.
+    /// Starts the folder, which its driver opens next, and the daemon if it is down.
     pub fn start(&mut self, now: Duration) {
         self.run += 1;
-        self.boot = now;
+        if self.swarm.is_none() {
+            self.boot = now;
+            self.conns.clear();
+        }
         let settings = Settings {
             rescan_s: 3_600,
             paused: false,
@@ -186,7 +203,7 @@ impl Node {
     /// Power fails, or the process alone dies.
     pub fn crash(&mut self) {
         self.run += 1;
-        self.live = None;
+        (self.live, self.swarm) = (None, None);
         match self.rng.below(3) {
             0 => self.disk.crash_keeping_all(),
             1 => self.disk.crash_losing_all(),

@@ -45,6 +45,10 @@ pub struct Totals {
     pub virtual_s: u64,
     pub slowest_rest_s: u64,
     pub real_sessions: u64,
+    /// Connections that were made while there was one between the same two.
+    pub twins: u64,
+    /// Peers that were refused for an hour.
+    pub bans: u64,
 }
 
 impl Totals {
@@ -71,6 +75,8 @@ impl Totals {
         self.virtual_s += o.virtual_s;
         self.slowest_rest_s = self.slowest_rest_s.max(o.slowest_rest_s);
         self.real_sessions += o.real_sessions;
+        self.twins += o.twins;
+        self.bans += o.bans;
     }
 }
 

@@ -114,7 +114,7 @@ impl Simulation {
         if let Some(link) = self.links.get_mut(&pair) {
             link.up = false;
         }
-        self.break_conn(pair);
+        self.break_link(pair);
     }
 
     /// Crashes a node, which stays down.

@@ -11,104 +11,10 @@ use sync_core::{
 
 use super::{
     Event, Simulation,
-    net::{Conn, End, Endpoint, NetEvent, Pair, node_at, side_of},
+    net::{Conn, End, NetEvent, Pair, node_at, side_of},
 };
 
 impl Simulation {
-    /// Lets a node look for all the others.
-    pub(crate) fn dial_all(&mut self, number: usize) {
-        let pairs: Vec<_> = self
-            .links
-            .keys()
-            .copied()
-            .filter(|p| p.0 == number || p.1 == number)
-            .collect();
-        for pair in pairs {
-            self.maybe_dial(pair);
-        }
-    }
-
-    /// Plans a connection, if both nodes are up and have none.
-    pub(crate) fn maybe_dial(&mut self, pair: Pair) {
-        let both = self.nodes[pair.0].is_open() && self.nodes[pair.1].is_open();
-        let Some(link) = self.links.get_mut(&pair) else {
-            return;
-        };
-        if both && link.up && link.conn.is_none() && !link.dialing {
-            link.dialing = true;
-            let after = self.rng.millis(20, 1_500);
-            self.heap.push(self.now + after, Event::Dial(pair));
-        }
-    }
-
-    pub(crate) fn dial(&mut self, pair: Pair) {
-        let both = self.nodes[pair.0].is_open() && self.nodes[pair.1].is_open();
-        let Some(link) = self.links.get_mut(&pair) else {
-            return;
-        };
-        link.dialing = false;
-        if !both || !link.up || link.conn.is_some() {
-            return;
-        }
-        let dialler = self.rng.below(2) as usize;
-        let mut end = |side: usize| {
-            let node = &self.nodes[node_at(pair, side)];
-            let mut id = node.id.clone();
-            id.boot = node.run;
-            let mono = node.now(self.now).mono;
-            let entropy = self.rng.array();
-            let endpoint = Endpoint::new(self.real, &id, side == dialler, entropy, mono)?;
-            Some(End::new(node.run, endpoint))
-        };
-        let (Some(a), Some(b)) = (end(0), end(1)) else {
-            return self.fail("a session can't begin".into());
-        };
-        let id = self.next_conn;
-        self.next_conn += 1;
-        link.conn = Some(Conn { id, ends: [a, b] });
-        self.trace.step(self.now, pair.0, "dial", &[pair.1 as u8]);
-        self.trace.line(self.now, pair.0, || {
-            format!("connection {id} with n{}", pair.1)
-        });
-        for side in 0..2 {
-            self.kick(pair, side);
-            self.set_timer(pair, side);
-        }
-    }
-
-    /// All connections of a node break.
-    pub(crate) fn break_all(&mut self, number: usize) {
-        let pairs: Vec<_> = self
-            .links
-            .keys()
-            .copied()
-            .filter(|p| p.0 == number || p.1 == number)
-            .collect();
-        for pair in pairs {
-            self.break_conn(pair);
-        }
-    }
-
-    /// The connection breaks: what is on its way is lost, and either side notices some time later.
-    pub(crate) fn break_conn(&mut self, pair: Pair) {
-        let Some(conn) = self.links.get_mut(&pair).and_then(|l| l.conn.take()) else {
-            return;
-        };
-        self.trace.step(self.now, pair.0, "break", &[pair.1 as u8]);
-        self.trace.line(self.now, pair.0, || {
-            format!("connection {} with n{} broke", conn.id, pair.1)
-        });
-        for (side, end) in conn.ends.iter().enumerate() {
-            let node = node_at(pair, side);
-            if let Some(session) = end.session {
-                let after = self.rng.millis(0, 3_000);
-                self.heap
-                    .push(self.now + after, Event::Down(node, end.run, session));
-            }
-        }
-        self.maybe_dial(pair);
-    }
-
     /// An engine learns that a session is gone.
     pub(crate) fn peer_down(&mut self, number: usize, session: SessionId) {
         let Some(live) = &mut self.nodes[number].live else {
@@ -119,36 +25,31 @@ impl Simulation {
         }
     }
 
-    fn end(&mut self, pair: Pair, conn: u64, side: usize) -> Option<&mut End> {
-        let conn = self
-            .links
-            .get_mut(&pair)?
-            .conn
-            .as_mut()
-            .filter(|c| c.id == conn)?;
+    /// A connection, if it still stands.
+    pub(super) fn conn(&self, pair: Pair, conn: u64) -> Option<&Conn> {
+        self.links.get(&pair)?.conns.iter().find(|c| c.id == conn)
+    }
+
+    pub(super) fn end(&mut self, pair: Pair, conn: u64, side: usize) -> Option<&mut End> {
+        let conns = &mut self.links.get_mut(&pair)?.conns;
+        let conn = conns.iter_mut().find(|c| c.id == conn)?;
         conn.ends.get_mut(side)
     }
 
-    fn conn_of(&self, pair: Pair) -> Option<u64> {
-        Some(self.links.get(&pair)?.conn.as_ref()?.id)
-    }
-
     /// There may be something to send.
-    fn kick(&mut self, pair: Pair, side: usize) {
-        let Some(id) = self.conn_of(pair) else { return };
+    pub(super) fn kick(&mut self, pair: Pair, conn: u64, side: usize) {
         let now = self.now;
-        let Some(end) = self.end(pair, id, side).filter(|end| !end.pumping) else {
+        let Some(end) = self.end(pair, conn, side).filter(|end| !end.pumping) else {
             return;
         };
         end.pumping = true;
         let at = end.busy_until.max(now);
-        self.heap.push(at, Event::Pump(pair, id, side));
+        self.heap.push(at, Event::Pump(pair, conn, side));
     }
 
-    fn set_timer(&mut self, pair: Pair, side: usize) {
-        let Some(id) = self.conn_of(pair) else { return };
+    pub(super) fn set_timer(&mut self, pair: Pair, conn: u64, side: usize) {
         let (boot, now) = (self.nodes[node_at(pair, side)].boot, self.now);
-        let Some(end) = self.end(pair, id, side) else {
+        let Some(end) = self.end(pair, conn, side) else {
             return;
         };
         let Some(at) = end.endpoint.next_timeout() else {
@@ -157,7 +58,7 @@ impl Simulation {
         let at = (boot + at).max(now + Duration::from_millis(1));
         if end.timer.is_none_or(|due| at < due || due < now) {
             end.timer = Some(at);
-            self.heap.push(at, Event::Timer(pair, id, side));
+            self.heap.push(at, Event::Timer(pair, conn, side));
         }
     }
 
@@ -173,7 +74,7 @@ impl Simulation {
         end.timer = None;
         end.endpoint.handle_timeout(mono);
         self.session_events(pair, conn, side);
-        self.kick(pair, side);
+        self.kick(pair, conn, side);
     }
 
     pub(crate) fn pump(&mut self, pair: Pair, conn: u64, side: usize) {
@@ -219,45 +120,28 @@ impl Simulation {
             &(bytes.len() as u64).to_le_bytes(),
         );
         self.session_events(pair, conn, side);
-        self.kick(pair, side);
+        self.kick(pair, conn, side);
     }
 
-    fn session_events(&mut self, pair: Pair, conn: u64, side: usize) {
+    /// What the session at one end has to tell. Once it stands, its folder must have taken it first.
+    pub(super) fn session_events(&mut self, pair: Pair, conn: u64, side: usize) {
         let number = node_at(pair, side);
-        while let Some(event) = self
-            .end(pair, conn, side)
-            .and_then(|end| end.endpoint.event())
-        {
+        loop {
+            let live = self.nodes[number].live.as_ref();
+            let taken = |s: SessionId| live.is_some_and(|live| live.sessions.contains_key(&s));
+            let stands = self.conn(pair, conn).and_then(|c| c.ends[side].session);
+            if stands.is_some_and(|session| !taken(session)) {
+                break;
+            }
+            let Some(event) = self
+                .end(pair, conn, side)
+                .and_then(|end| end.endpoint.event())
+            else {
+                break;
+            };
             match event {
-                NetEvent::Up(peer, level) => {
-                    let Some(live) = &mut self.nodes[number].live else {
-                        return;
-                    };
-                    let old: Vec<_> = live
-                        .sessions
-                        .iter()
-                        .filter(|(_, (p, _))| *p == pair)
-                        .map(|(s, _)| *s)
-                        .collect();
-                    for session in old {
-                        self.peer_down(number, session);
-                    }
-                    let node = &mut self.nodes[number];
-                    let session = SessionId(node.next_session);
-                    node.next_session += 1;
-                    let Some(live) = &mut node.live else { return };
-                    live.sessions.insert(session, (pair, conn));
-                    if let Some(end) = self.end(pair, conn, side) {
-                        end.session = Some(session);
-                    }
-                    self.tell(
-                        number,
-                        Input::PeerUp {
-                            session,
-                            peer,
-                            level,
-                        },
-                    );
+                NetEvent::Up(peer, level, boot) => {
+                    self.established(pair, conn, side, (peer, level, boot));
                 }
                 NetEvent::Control(bytes) => {
                     let Some(session) = self.end(pair, conn, side).and_then(|e| e.session) else {
@@ -279,12 +163,12 @@ impl Simulation {
                     let now = self.now;
                     self.trace
                         .line(now, number, || format!("session {conn} closed: {why}"));
-                    self.break_conn(pair);
+                    self.break_conn(pair, conn);
                     return;
                 }
             }
         }
-        self.set_timer(pair, side);
+        self.set_timer(pair, conn, side);
     }
 
     fn bulk(&mut self, pair: Pair, conn: u64, side: usize, request: u32, data: &Bytes, last: bool) {
@@ -344,7 +228,7 @@ impl Simulation {
             .end(pair, conn, side)
             .is_some_and(|end| end.endpoint.send_control(bytes));
         if sent {
-            self.kick(pair, side);
+            self.kick(pair, conn, side);
         }
     }
 
@@ -383,7 +267,7 @@ impl Simulation {
                 }
             }
         }
-        self.kick(pair, side);
+        self.kick(pair, conn, side);
     }
 
     /// A peer took requests back.

@@ -42,7 +42,7 @@ impl Simulation {
                 node.opened += 1;
                 // Whoever broke down in the very first opening has lost nothing by it.
                 self.oracle.index_lost |= rebuilt && node.opened > 1;
-                self.dial_all(number);
+                self.folder_up(number, true);
             }
             Effect::Closing => {
                 self.trace.step(self.now, number, "closing", &[]);
@@ -50,7 +50,7 @@ impl Simulation {
                 if let Some(live) = &mut self.nodes[number].live {
                     live.sessions.clear();
                 }
-                self.break_all(number);
+                self.folder_up(number, false);
             }
             Effect::Ended { reason } => {
                 self.trace
