@@ -339,6 +339,12 @@ impl Simulation {
             return self.hang_up(number, session, Goodbye::Busy);
         };
         live.sessions.insert(session, (pair, conn));
+        if self.conn(pair, conn).is_none() {
+            // It broke while it waited for its folder, and nobody looked.
+            let daemon = self.nodes[number].daemon;
+            let over = Heard::Over(session, CloseReason::Disconnected);
+            self.tell_swarm(Duration::ZERO, number, daemon, over);
+        }
         self.tell(
             number,
             Input::PeerUp {
