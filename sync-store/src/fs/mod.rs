@@ -83,6 +83,9 @@ pub trait DiskFile: Send + Sync {
     fn stat(&self) -> io::Result<DiskStat>;
     /// Makes bytes and metadata durable (`fsync`).
     fn sync(&self) -> io::Result<()>;
+    /// Lets the system begin to write these bytes to the disk, if it can, so that a later [`sync`](Self::sync) has
+    /// less to wait for. Nothing is durable by that.
+    fn write_back(&self, _offset: u64, _len: u64) {}
 }
 
 /// An open directory. It stays the same directory when it is renamed while it is read.

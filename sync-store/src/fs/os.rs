@@ -4,13 +4,14 @@
 
 use std::{
     io,
+    num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec,
+        Advice, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec,
         Timestamps, UTIME_OMIT,
     },
     io::Errno,
@@ -162,6 +163,15 @@ fn times(mtime_ns: i64) -> Timestamps {
 
 fn mode_of(mode: u32) -> Mode {
     Mode::from_raw_mode(mode & 0o777)
+}
+
+/// Begins to write a range of a file to the disk, without waiting for it. Linux does so when it is told that the
+/// range isn't needed any more; what isn't on disk yet stays in memory.
+pub(super) fn write_back(file: impl AsFd, offset: u64, len: u64) {
+    if let Some(len) = NonZeroU64::new(len) {
+        // It is only advice.
+        let _ = rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed);
+    }
 }
 
 /// Sets an open thing's mode and, unless `None`, its time.

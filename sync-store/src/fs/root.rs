@@ -168,6 +168,10 @@ impl DiskFile for RootFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
+
+    fn write_back(&self, offset: u64, len: u64) {
+        os::write_back(&self.file, offset, len);
+    }
 }
 
 /// An open directory of a [`RootDisk`].

@@ -329,6 +329,9 @@ impl<D: Disk> Temps<D> {
                 }
                 slot.file.write_all_at(bytes, offset)?;
             }
+            if let Some((from, len)) = slot.wrote(offset, len.into()) {
+                slot.file.write_back(from, len);
+            }
             // Only now, because whoever closes the slot holds the state and waits for writers.
             let mut state = self.lock();
             if state

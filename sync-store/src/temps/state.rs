@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use sync_core::{chunk::ContentHash, manifest::ContentRoot};
 
 use super::PartialPlace;
 
+/// After so many bytes the system is asked to begin to write them to the disk: else all of a large file would wait
+/// for the sync at its end.
+const WRITE_BACK: u64 = 16 << 20;
 /// Files kept open.
 pub(super) const MAX_OPEN: usize = 64;
 /// Chunks of unfinished files that can be found by hash; more are written but not served.
@@ -33,6 +36,34 @@ pub(super) struct Open<F> {
 pub(super) struct Slot<F> {
     pub(super) file: F,
     pub(super) gone: RwLock<bool>,
+    fresh: Mutex<Fresh>,
+}
+
+/// What was written and isn't on its way to the disk yet.
+#[derive(Debug, Default)]
+struct Fresh {
+    from: u64,
+    to: u64,
+    bytes: u64,
+}
+
+impl<F> Slot<F> {
+    /// Notes what was written. If that is much by now: the range to be written to the disk, as offset and length.
+    pub(super) fn wrote(&self, offset: u64, len: u64) -> Option<(u64, u64)> {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = offset.saturating_add(len);
+        if fresh.bytes == 0 {
+            (fresh.from, fresh.to) = (offset, end);
+        }
+        fresh.from = fresh.from.min(offset);
+        fresh.to = fresh.to.max(end);
+        fresh.bytes += len;
+        if fresh.bytes < WRITE_BACK {
+            return None;
+        }
+        let Fresh { from, to, .. } = std::mem::take(&mut *fresh);
+        Some((from, to - from))
+    }
 }
 
 impl<F> Default for State<F> {
@@ -71,6 +102,7 @@ impl<F> State<F> {
         let slot = Arc::new(Slot {
             file,
             gone: RwLock::new(false),
+            fresh: Mutex::default(),
         });
         self.open.insert(
             *content,
@@ -124,5 +156,23 @@ impl<F> State<F> {
         {
             self.hashes.entry(*content).or_default().push(*hash);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_goes_to_the_disk_a_good_part_at_a_time() {
+        let mut state = State::default();
+        let content = ContentRoot::single(ContentHash::chunk(b"x"));
+        let slot = state.insert(&content, ());
+        let mib = 1 << 20;
+        for n in (100..115).rev() {
+            assert_eq!(slot.wrote(n * mib, mib), None);
+        }
+        assert_eq!(slot.wrote(120 * mib, mib), Some((100 * mib, 21 * mib)));
+        assert_eq!(slot.wrote(0, 40 * mib), Some((0, 40 * mib)));
     }
 }
