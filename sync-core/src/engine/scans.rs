@@ -98,13 +98,20 @@ impl Scans {
     }
 
     /// The next scan, if there is something to look at and none is running. What is in `touched` is being
-    /// changed by us.
+    /// changed by us: it is looked at when that is done, because the index doesn't know of it before and all of it would
+    /// have to be hashed.
     pub(super) fn begin(&mut self, touched: &BTreeSet<RelPath>) -> Option<(u64, ScanWhat)> {
         let all = self.all || self.dirty.len() > MAX_DIRTY;
         if self.running.is_some() || (!all && self.dirty.is_empty()) {
             return None;
         }
         let dirty = std::mem::take(&mut self.dirty);
+        let (later, dirty): (BTreeSet<_>, BTreeSet<_>) =
+            dirty.into_iter().partition(|path| touched.contains(path));
+        self.dirty = later;
+        if !all && dirty.is_empty() {
+            return None;
+        }
         let (asked, what) = match all {
             true => (Vec::new(), ScanWhat::All),
             false => {
@@ -237,6 +244,33 @@ mod tests {
         assert!(seen.all && seen.touched.contains(&path("b")) && scans.first_done());
         let (_, what) = scans.begin(&none).unwrap();
         assert_eq!(what, ScanWhat::Paths(vec![path("a")]));
+    }
+
+    #[test]
+    fn what_we_change_is_looked_at_when_that_is_done() {
+        let (mut scans, none) = (Scans::new(3_600, 1), BTreeSet::new());
+        let (first, _) = scans.begin(&none).unwrap();
+        scans.end(first, false, Duration::ZERO);
+        let touched: BTreeSet<_> = [path("a"), path("b")].into();
+        scans.look_at_each([path("a"), path("c")]);
+        let (second, what) = scans.begin(&touched).unwrap();
+        assert_eq!(what, ScanWhat::Paths(vec![path("c")]));
+        scans.end(second, false, Duration::ZERO);
+        assert_eq!(scans.begin(&touched), None);
+        assert!(scans.is_busy());
+        let (third, what) = scans.begin(&none).unwrap();
+        assert_eq!(what, ScanWhat::Paths(vec![path("a")]));
+        scans.end(third, false, Duration::ZERO);
+        // A look at everything doesn't stand for it either.
+        scans.look_at(path("b"));
+        scans.look_at_all();
+        let (fourth, what) = scans.begin(&touched).unwrap();
+        assert_eq!(what, ScanWhat::All);
+        scans.end(fourth, false, Duration::ZERO);
+        assert_eq!(
+            scans.begin(&none).unwrap().1,
+            ScanWhat::Paths(vec![path("b")])
+        );
     }
 
     #[test]
