@@ -39,6 +39,7 @@ class Exchange:
         self._asked_numbers: list[tuple[int, int]] = []
         self._answer = bytearray()
         self._objects: dict[bytes, bytes] = {}
+        self._complained: set[bytes] = set()
         self.fetched_objects = self.fetched_bytes = self.fetched_by_number = 0
 
     def run(self) -> None:
@@ -255,7 +256,12 @@ class Exchange:
                 raise LookupError("the other side doesn't hold what it announced")
             # A page's hash covers its height, which is known only where the page is named.
             if kind == messages.CHUNK and content.hash_chunk(data) != name:
-                raise ValueError("a chunk that isn't the one asked for")
+                if name in self._complained:
+                    raise ValueError("a chunk that isn't the one asked for")
+                # It may have been read from a file that changed under its stat; it is asked for once more.
+                self._complained.add(name)
+                self._send(messages.BAD_CHUNK, [piece.request, name])
+                continue
             self._objects[name] = data
             self.fetched_objects += 1
             self.fetched_bytes += len(data)

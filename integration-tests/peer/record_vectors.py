@@ -54,6 +54,7 @@ def register() -> None:
     numbers = [*range(1001, 1501), 1502, 1510, 1511]
     assert messages.numbers_of(messages.contents(7, numbers)) == (7, numbers)
     vector("exchange.contents")(lambda: messages.encode(messages.CONTENTS, messages.contents(7, numbers)))
+    vector("exchange.bad-chunk")(lambda: messages.encode(messages.BAD_CHUNK, [7, bytes([5] * 32)]))
     vector("record.announcement")(
         lambda: cbor2.dumps(messages.announce({0: (7, True), 2: (9, False)}, group(0, 2)))
     )

@@ -13,7 +13,9 @@ use sync_core::{
     invitation::Invitation,
     keys::{DeviceSigner, FolderKeys, Role},
     manifest::{ContentRoot, manifest_of, manifest_with},
-    message::{Announce, Change, Contents, EngineMessage, Message, ObjectMessage, Records},
+    message::{
+        Announce, BadChunk, Change, Contents, EngineMessage, Message, ObjectMessage, Records,
+    },
     net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
     record::{
@@ -325,6 +327,7 @@ fn records(keys: &FolderKeys) -> Vec<(&'static str, String)> {
         ("exchange.arrived", hex(&arrived())),
         ("exchange.held", hex(&held())),
         ("exchange.contents", hex(&contents())),
+        ("exchange.bad-chunk", hex(&bad_chunk())),
         (
             "record.announcement",
             hex(&minicbor::to_vec(&announcement).unwrap()),
@@ -361,6 +364,13 @@ fn contents() -> Vec<u8> {
     let numbers = (1_001..=1_500).chain([1_502, 1_510, 1_511]);
     let numbers = numbers.map(Seq).collect();
     let message: Message = ObjectMessage::Contents(Contents { id: 7, numbers }).into();
+    message.encode().to_vec()
+}
+
+/// A complaint about a chunk.
+fn bad_chunk() -> Vec<u8> {
+    let (id, hash) = (7, ContentHash([5; 32]));
+    let message: Message = ObjectMessage::BadChunk(BadChunk { id, hash }).into();
     message.encode().to_vec()
 }
 

@@ -15,17 +15,19 @@
 //!
 //! A number that a door doesn't know is ignored, so later versions may add to each.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteVec};
 use thiserror::Error;
 
 use crate::{chunk::ContentHash, dots::Dots, manifest::ContentRoot};
 
 pub mod announce;
+pub mod answer;
 pub mod contents;
 pub mod index;
 
 pub use announce::{Announce, Change, Facts};
+pub use answer::{ObjectReader, object_head};
 pub use contents::Contents;
 pub use index::{
     Aside, Ask, BurstEnd, Head, Listed, MAX_MISSING, MAX_RECORDS, MAX_STUBS, Missing, Progress,
@@ -131,6 +133,8 @@ pub enum ObjectMessage {
     Cancel(Vec<u32>),
     /// Asks for small contents by the receiver's numbers.
     Contents(Contents),
+    /// Says that a chunk came wrong.
+    BadChunk(BadChunk),
 }
 
 /// What those who keep sessions say to each other: read there, opaque here.
@@ -212,6 +216,18 @@ pub struct Request {
     pub objects: Vec<ObjectId>,
 }
 
+/// A chunk of an answer has another hash than was asked for. Whoever sent it may have read it unhashed, because the
+/// file looked as it did when it was indexed: it reads that chunk again, and hashes it, when it is asked for it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct BadChunk {
+    /// The asker's name for the answer.
+    #[n(0)]
+    pub id: u32,
+    /// The hash that was asked for.
+    #[n(1)]
+    pub hash: ContentHash,
+}
+
 impl Message {
     /// The bytes to send.
     pub fn encode(&self) -> Bytes {
@@ -239,6 +255,7 @@ impl Message {
                 ObjectMessage::Request(b) => with(32, b),
                 ObjectMessage::Cancel(b) => with(33, b),
                 ObjectMessage::Contents(b) => with(34, b),
+                ObjectMessage::BadChunk(b) => with(35, b),
             },
             Self::Net(NetMessage { number, body }) => {
                 with(u64::from(*number), &ByteVec::from(body.to_vec()))
@@ -300,6 +317,7 @@ impl Message {
             }
             33 => ObjectMessage::Cancel(list(&mut d, MAX_OBJECTS)?).into(),
             34 => ObjectMessage::Contents(d.decode().map_err(malformed)?).into(),
+            35 => ObjectMessage::BadChunk(d.decode().map_err(malformed)?).into(),
             number @ 64..=127 => NetMessage {
                 number: number as u8,
                 body: Bytes::copy_from_slice(d.bytes().map_err(malformed)?),
@@ -322,60 +340,6 @@ fn list<'b, T: Decode<'b, ()>>(d: &mut Decoder<'b>, max: usize) -> Result<Vec<T>
         return Err(MessageError::TooMany);
     }
     (0..n).map(|_| d.decode().map_err(malformed)).collect()
-}
-
-/// Length that stands for "I don't hold it" in an answer.
-const MISSING: u32 = u32::MAX;
-
-/// Puts an object into an answer: its length as four big-endian bytes, then its bytes. The returned
-/// head precedes the bytes, so that they need not be copied.
-pub fn object_head(object: Option<&Bytes>) -> [u8; 4] {
-    object.map_or(MISSING, |o| o.len() as u32).to_be_bytes()
-}
-
-/// Reads the objects of one answer from the pieces in which it arrives.
-#[derive(Debug, Default)]
-pub struct ObjectReader {
-    buffer: BytesMut,
-    expected: Option<u32>,
-}
-
-impl ObjectReader {
-    /// A reader at the start of an answer.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes a piece of the answer.
-    pub fn push(&mut self, piece: &[u8]) {
-        self.buffer.extend_from_slice(piece);
-    }
-
-    /// The next whole object (`None` inside: the peer doesn't hold it), if it has arrived.
-    pub fn next_object(&mut self) -> Result<Option<Option<Bytes>>, MessageError> {
-        let len = match self.expected {
-            Some(len) => len,
-            None if self.buffer.len() < 4 => return Ok(None),
-            None => {
-                let len = self.buffer.get_u32();
-                if len == MISSING {
-                    return Ok(Some(None));
-                }
-                if len > MAX_OBJECT {
-                    return Err(MessageError::ObjectTooLarge(len));
-                }
-                self.buffer
-                    .reserve((len as usize + 4).saturating_sub(self.buffer.len()));
-                self.expected = Some(len);
-                len
-            }
-        };
-        if self.buffer.len() < len as usize {
-            return Ok(None);
-        }
-        self.expected = None;
-        Ok(Some(Some(self.buffer.split_to(len as usize).freeze())))
-    }
 }
 
 #[cfg(test)]
@@ -457,6 +421,7 @@ mod tests {
                 }],
             }),
             ObjectMessage::Cancel(vec![1, 2]),
+            ObjectMessage::BadChunk(BadChunk { id: 7, hash }),
             ObjectMessage::Contents(Contents {
                 id: 8,
                 numbers: [3, 4, 5, 9].map(Seq).to_vec(),
@@ -489,7 +454,7 @@ mod tests {
             assert!(message.door().is_some());
         }
         // What no door knows yet reaches nobody.
-        for number in [10_u8, 31, 35, 63, 128, 200] {
+        for number in [10_u8, 31, 36, 63, 128, 200] {
             let bytes = [0x82, 0x18, number, 0x80];
             let unknown = Message::decode(&bytes).unwrap();
             assert_eq!(unknown, Message::Unknown(number.into()));
@@ -518,37 +483,6 @@ mod tests {
         assert_eq!(
             Message::decode(&[0x82, 5, 0x9a, 0xff, 0xff, 0xff, 0xff]),
             Err(MessageError::TooMany)
-        );
-    }
-
-    #[test]
-    fn objects_arrive_in_any_pieces() {
-        let objects = [
-            Some(Bytes::from_static(b"one")),
-            None,
-            Some(Bytes::new()),
-            Some(Bytes::from(vec![7; 1000])),
-        ];
-        let mut wire = Vec::new();
-        for object in &objects {
-            wire.extend(object_head(object.as_ref()));
-            wire.extend(object.iter().flatten());
-        }
-        for piece in [1, 2, 3, 7, 64, wire.len()] {
-            let (mut reader, mut got) = (ObjectReader::new(), Vec::new());
-            for part in wire.chunks(piece) {
-                reader.push(part);
-                while let Some(object) = reader.next_object().unwrap() {
-                    got.push(object);
-                }
-            }
-            assert_eq!(got, objects);
-        }
-        let mut reader = ObjectReader::new();
-        reader.push(&(MAX_OBJECT + 1).to_be_bytes());
-        assert_eq!(
-            reader.next_object(),
-            Err(MessageError::ObjectTooLarge(MAX_OBJECT + 1))
         );
     }
 

@@ -1,17 +1,18 @@
 //! One answer to "give me object H", from whichever place holds it.
 //!
 //! Chunk bytes lie in the synced files themselves and in the temporaries of unfinished ones; manifest
-//! pages lie in the index. Whatever is read is hashed before it is given away, because a file may have
-//! been edited since it was indexed: then the next holder is tried and the path is reported as suspect, to be
-//! scanned again.
+//! pages lie in the index. A file may have been edited since it was indexed: a chunk of it is given away unhashed only if the file's
+//! stat is the indexed one before and after the read, and nobody doubts that chunk; all else is hashed. What
+//! is wrong isn't given away: the next holder is tried and the path is reported as suspect, to be scanned again.
 //!
 //! Owns nothing and changes nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use sync_core::{
     chunk::{ContentHash, MAX_CHUNK},
+    disk::{DiskKind, DiskStat},
     ids::Seq,
     index::{ChunkPlace, Index, IndexEntry, IndexResult, flag},
     manifest::ContentRoot,
@@ -56,6 +57,44 @@ struct Last<F> {
     content: ContentRoot,
     path: RelPath,
     file: F,
+    /// Its stat when it was indexed, if that can be trusted to show any edit.
+    known: Option<DiskStat>,
+}
+
+/// Chunks that came wrong to whom they were sent: they are hashed, whatever a file's stat says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubted {
+    /// Just these.
+    These(BTreeSet<ContentHash>),
+    /// So many that every chunk is doubted.
+    All,
+}
+
+impl Doubted {
+    /// No chunk is doubted.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::These(BTreeSet::new())
+    }
+
+    /// Whether a chunk is to be hashed.
+    #[must_use]
+    pub fn has(&self, hash: &ContentHash) -> bool {
+        match self {
+            Self::These(these) => these.contains(hash),
+            Self::All => true,
+        }
+    }
+
+    /// A chunk came wrong. After `most` of them all are doubted.
+    pub fn add(&mut self, hash: ContentHash, most: usize) {
+        if let Self::These(these) = self {
+            these.insert(hash);
+            if these.len() > most {
+                *self = Self::All;
+            }
+        }
+    }
 }
 
 impl<D: Disk, I: Index> ChunkStore<D, I> {
@@ -71,12 +110,18 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
 
     /// Reads objects, from the first on, until `max_bytes` are gathered or all are done; always at least
     /// one. The number of [`Found::objects`] says how many are done, and the caller goes on from there.
-    /// So a read holds no more than `max_bytes` and one chunk beyond, of at most [`MAX_CHUNK`] bytes.
+    /// So a read holds no more than `max_bytes` and one chunk beyond, of at most [`MAX_CHUNK`] bytes. What is `doubted`
+    /// is hashed also where the stat says that nothing has changed.
     ///
     /// # Errors
     ///
     /// Only those of the index; what can't be read from the disk is not here.
-    pub fn read(&self, ids: &[ObjectId], max_bytes: usize) -> IndexResult<Found> {
+    pub fn read(
+        &self,
+        ids: &[ObjectId],
+        max_bytes: usize,
+        doubted: &Doubted,
+    ) -> IndexResult<Found> {
         let mut found = Found::default();
         let mut last = None;
         let mut room = max_bytes;
@@ -95,10 +140,15 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
                 let end = at + run.len().max(1);
                 found.objects.resize(end, None);
                 let (ids, out) = (&ids[at..end], &mut found.objects[at..end]);
-                self.read_run(ids, &run, out, &mut last, &mut found.suspects)?;
+                let mut way = Way {
+                    last: &mut last,
+                    suspects: &mut found.suspects,
+                    doubted,
+                };
+                self.read_run(ids, &run, out, &mut way)?;
                 for (id, slot) in ids.iter().zip(out) {
                     if slot.is_none() {
-                        self.elsewhere(id, slot, &mut last, &mut found.suspects)?;
+                        self.elsewhere(id, slot, &mut way)?;
                     }
                 }
             }
@@ -189,10 +239,9 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         &self,
         id: &ObjectId,
         slot: &mut Option<Bytes>,
-        last: &mut Option<Last<D::File>>,
-        suspects: &mut Vec<RelPath>,
+        way: &mut Way<'_, D::File>,
     ) -> IndexResult<()> {
-        *slot = self.small(&id.hash, suspects)?;
+        *slot = self.small(&id.hash, way.suspects)?;
         if slot.is_none() {
             *slot = self.partial(&id.hash);
         }
@@ -201,7 +250,7 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         }
         for place in self.places(&id.hash, MAX_PLACES)? {
             let (ids, out) = (std::slice::from_ref(id), std::slice::from_mut(slot));
-            self.read_run(ids, &[place], out, last, suspects)?;
+            self.read_run(ids, &[place], out, way)?;
             if slot.is_some() {
                 break;
             }
@@ -249,8 +298,7 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         ids: &[ObjectId],
         run: &[ChunkPlace],
         out: &mut [Option<Bytes>],
-        last: &mut Option<Last<D::File>>,
-        suspects: &mut Vec<RelPath>,
+        way: &mut Way<'_, D::File>,
     ) -> IndexResult<()> {
         let (Some(first), Some(end)) = (run.first(), run.last()) else {
             return Ok(());
@@ -259,34 +307,49 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
         let sane =
             run.iter().all(|p| p.len <= MAX_CHUNK) && total <= MAX_RUN + u64::from(MAX_CHUNK);
         if sane {
-            if last.as_ref().is_some_and(|l| l.content == first.content)
-                && let Some(open) = last
+            if way
+                .last
+                .as_ref()
+                .is_some_and(|l| l.content == first.content)
+                && let Some(open) = &way.last
             {
-                if read_from(&open.file, ids, run, total, out) {
+                if read_from(open, ids, run, total, way.doubted, out) {
                     return Ok(());
                 }
-                suspect(suspects, &open.path);
+                suspect(way.suspects, &open.path);
             }
             for path in self.index.with_content(&first.content, MAX_HOLDERS)? {
                 let Ok(file) = self.disk.open(Place::User(&path)) else {
-                    suspect(suspects, &path);
+                    suspect(way.suspects, &path);
                     continue;
                 };
-                let whole = read_from(&file, ids, run, total, out);
-                if !whole {
-                    suspect(suspects, &path);
-                }
-                *last = Some(Last {
+                let open = Last {
                     content: first.content,
+                    known: self.known(&path, &first.content)?,
                     path,
                     file,
-                });
+                };
+                let whole = read_from(&open, ids, run, total, way.doubted, out);
+                if !whole {
+                    suspect(way.suspects, &open.path);
+                }
+                *way.last = Some(open);
                 if whole {
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// The stat that a file with this content had when it was indexed; `None` if an edit since then need not show in it.
+    fn known(&self, path: &RelPath, content: &ContentRoot) -> IndexResult<Option<DiskStat>> {
+        let entry = self.index.entry(path)?;
+        let sure = |entry: &IndexEntry| {
+            entry.content == Some(*content) && entry.flags & (flag::RACY | flag::HELD_BACK) == 0
+        };
+        let stat = entry.filter(sure).and_then(|entry| entry.stat);
+        Ok(stat.filter(|stat| stat.kind == DiskKind::File && stat.ctime_ns != 0))
     }
 
     /// A chunk that is a whole small file.
@@ -323,22 +386,30 @@ impl<D: Disk, I: Index> ChunkStore<D, I> {
     }
 }
 
-/// Fills what isn't filled yet from one file; whether all chunks were right. One read serves all, and
+/// Fills what isn't filled yet from one file; whether all chunks were right, as far as that was looked at. One read serves all, and
 /// the pieces share its buffer.
 fn read_from<F: DiskFile>(
-    file: &F,
+    open: &Last<F>,
     ids: &[ObjectId],
     run: &[ChunkPlace],
     total: u64,
+    doubted: &Doubted,
     out: &mut [Option<Bytes>],
 ) -> bool {
     let (Some(first), Ok(len)) = (run.first(), usize::try_from(total)) else {
         return false;
     };
+    let file = &open.file;
+    let as_known = || {
+        open.known
+            .is_some_and(|known| file.stat().is_ok_and(|now| now == known))
+    };
+    let before = as_known();
     let mut buf = vec![0; len];
     let Ok(got) = verify::read_full(file, &mut buf, first.offset) else {
         return false;
     };
+    let unchanged = before && as_known();
     buf.truncate(got);
     let buf = Bytes::from(buf);
     let mut whole = true;
@@ -346,10 +417,9 @@ fn read_from<F: DiskFile>(
     for ((id, place), slot) in ids.iter().zip(run).zip(out) {
         let end = at + place.len as usize;
         if slot.is_none() {
-            if buf
-                .get(at..end)
-                .is_some_and(|b| ContentHash::chunk(b) == id.hash)
-            {
+            if buf.get(at..end).is_some_and(|b| {
+                (unchanged && !doubted.has(&id.hash)) || ContentHash::chunk(b) == id.hash
+            }) {
                 *slot = Some(buf.slice(at..end));
             } else {
                 whole = false;
@@ -358,6 +428,13 @@ fn read_from<F: DiskFile>(
         at = end;
     }
     whole
+}
+
+/// What a read takes along.
+struct Way<'a, F> {
+    last: &'a mut Option<Last<F>>,
+    suspects: &'a mut Vec<RelPath>,
+    doubted: &'a Doubted,
 }
 
 fn suspect(suspects: &mut Vec<RelPath>, path: &RelPath) {

@@ -9,6 +9,7 @@ struct Bench {
     disk: Arc<MemDisk>,
     index: MemIndex,
     temps: Arc<Temps<MemDisk>>,
+    doubted: Doubted,
 }
 
 impl Bench {
@@ -21,6 +22,7 @@ impl Bench {
             disk,
             index: MemIndex::new(),
             temps,
+            doubted: Doubted::none(),
         }
     }
 
@@ -75,7 +77,7 @@ impl Bench {
             self.index.clone(),
             Arc::clone(&self.temps),
         );
-        store.read(ids, max_bytes).unwrap()
+        store.read(ids, max_bytes, &self.doubted).unwrap()
     }
 }
 
@@ -211,6 +213,75 @@ fn an_edited_file_is_suspect_and_the_next_holder_serves() {
             suspects: vec![path("small")]
         }
     );
+}
+
+#[test]
+fn an_unchanged_stat_stands_for_the_hash_unless_the_chunk_is_doubted() {
+    let mut bench = Bench::new();
+    let bytes = noise(1_500_000, 2);
+    let manifest = bench.add("one", &bytes);
+    let ids = ids(&manifest);
+    // Changed so that no stat shows it.
+    let mut changed = bytes.clone();
+    changed[700_000] ^= 1;
+    bench.disk.user_write("one", &changed).unwrap();
+    let stat = bench.disk.user_stat("one");
+    bench.note("one", 1, |entry| entry.stat = stat);
+    let wrong = |found: &Found| {
+        let each = ids.iter().zip(&found.objects);
+        let wrong = each.filter(|(id, object)| {
+            let bytes = object.as_deref().unwrap_or_default();
+            id.kind == ObjectKind::Chunk && ContentHash::chunk(bytes) != id.hash
+        });
+        wrong.map(|(id, _)| id.hash).collect::<Vec<_>>()
+    };
+    let found = bench.read(&ids);
+    assert!(found.suspects.is_empty() && found.objects.iter().all(Option::is_some));
+    let bad = wrong(&found);
+    assert_eq!(bad.len(), 1);
+    // Whoever got it complains: it is hashed, found wrong, and to be looked at.
+    bench.doubted.add(bad[0], 9);
+    let found = bench.read(&ids);
+    assert_eq!(found.suspects, [path("one")]);
+    assert_eq!(found.objects.iter().filter(|o| o.is_none()).count(), 1);
+    bench.doubted = Doubted::All;
+    assert_eq!(bench.read(&ids).suspects, [path("one")]);
+    bench.doubted = Doubted::none();
+    // Any other stat, and one that shows too little, makes it hash.
+    let stat = stat.unwrap();
+    let mtime_ns = stat.mtime_ns + 1;
+    for other in [
+        DiskStat { mtime_ns, ..stat },
+        DiskStat {
+            ctime_ns: 0,
+            ..stat
+        },
+        DiskStat {
+            ino: stat.ino + 1,
+            ..stat
+        },
+    ] {
+        bench.note("one", 1, |entry| entry.stat = Some(other));
+        assert_eq!(bench.read(&ids).suspects, [path("one")]);
+    }
+    bench.note("one", 1, |entry| {
+        entry.stat = Some(stat);
+        entry.flags = flag::RACY;
+    });
+    assert_eq!(bench.read(&ids).suspects, [path("one")]);
+}
+
+#[test]
+fn after_too_many_complaints_everything_is_doubted() {
+    let mut doubted = Doubted::none();
+    let hash = |n: u8| ContentHash::chunk(&[n]);
+    for n in 0..9 {
+        doubted.add(hash(n), 9);
+    }
+    assert!(doubted.has(&hash(8)) && !doubted.has(&hash(9)));
+    doubted.add(hash(9), 9);
+    assert_eq!(doubted, Doubted::All);
+    assert!(doubted.has(&hash(200)));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use sync_core::{ids::SessionId, index::MemIndex, keys::FolderKeys, time::Now};
 use sync_store::{
     apply::ApplyPolicy,
     archive::ArchivePolicy,
+    chunks::Doubted,
     driver::{Driver, Settings},
     fs::{MemDisk, Op as DiskOp, OpKind},
 };
@@ -50,6 +51,8 @@ pub struct Live {
     pub sessions: BTreeMap<SessionId, (Pair, u64)>,
     /// Answers that were taken back.
     pub cancelled: BTreeSet<(SessionId, u32)>,
+    /// Chunks that came wrong to a peer.
+    pub doubted: BTreeMap<SessionId, Doubted>,
     /// When the next tick is due.
     pub tick: Option<Duration>,
 }
@@ -196,6 +199,7 @@ impl Node {
             driver: Driver::new(self.home.clone(), self.keys.clone(), settings),
             sessions: BTreeMap::new(),
             cancelled: BTreeSet::new(),
+            doubted: BTreeMap::new(),
             tick: None,
         });
     }

@@ -42,6 +42,7 @@ pub struct Totals {
     pub messages: u64,
     pub wire_bytes: u64,
     pub chunk_bytes: u64,
+    pub bad_chunks: u64,
     pub virtual_s: u64,
     pub slowest_rest_s: u64,
     pub real_sessions: u64,
@@ -72,6 +73,7 @@ impl Totals {
         self.messages += o.messages;
         self.wire_bytes += o.wire_bytes;
         self.chunk_bytes += o.chunk_bytes;
+        self.bad_chunks += o.bad_chunks;
         self.virtual_s += o.virtual_s;
         self.slowest_rest_s = self.slowest_rest_s.max(o.slowest_rest_s);
         self.real_sessions += o.real_sessions;

@@ -12,7 +12,10 @@ use sync_core::{
     message::{Contents, ObjectKind, ObjectMessage, Request},
     path::RelPath,
 };
-use sync_store::driver::{Job, JobResult, Lane, Told};
+use sync_store::{
+    chunks::Doubted,
+    driver::{Job, JobResult, Lane, Told},
+};
 
 use super::{home::SimHome, node::Node, rng::Rng};
 
@@ -109,7 +112,11 @@ pub fn serve(node: &Node, session: SessionId, question: &ObjectMessage, now: Dur
     let chunks = &open.parts().chunks;
     let (id, found, kinds) = match question {
         ObjectMessage::Request(Request { id, objects }) => {
-            let found = node.on_disk(now, || chunks.read(objects, usize::MAX));
+            let doubted = node.live.as_ref().map_or_else(Doubted::none, |live| {
+                let doubted = live.doubted.get(&session);
+                doubted.cloned().unwrap_or_else(Doubted::none)
+            });
+            let found = node.on_disk(now, || chunks.read(objects, usize::MAX, &doubted));
             let kinds = objects.iter().map(|id| id.kind == ObjectKind::Chunk);
             (*id, found, kinds.collect::<Vec<_>>())
         }
@@ -117,7 +124,7 @@ pub fn serve(node: &Node, session: SessionId, question: &ObjectMessage, now: Dur
             let found = node.on_disk(now, || chunks.read_numbered(numbers, usize::MAX));
             (*id, found, vec![true; numbers.len()])
         }
-        ObjectMessage::Cancel(_) => return served,
+        ObjectMessage::Cancel(_) | ObjectMessage::BadChunk(_) => return served,
     };
     let Ok(found) = found else { return served };
     if !found.suspects.is_empty() {

@@ -5,9 +5,12 @@ use std::time::Duration;
 use sync_core::{
     engine::Event as EngineEvent,
     ids::SessionId,
-    message::{EngineMessage, Message, ObjectMessage},
+    message::{BadChunk, EngineMessage, Message, ObjectMessage},
 };
-use sync_store::driver::{Effect, Job, Lane};
+use sync_store::{
+    chunks::Doubted,
+    driver::{Effect, Job, Lane},
+};
 
 use super::{Event, Simulation, home::SimHome, shell, show::show_message, user};
 
@@ -170,6 +173,13 @@ impl Simulation {
         self.activity += 1;
         self.active_at = self.now;
         match message {
+            ObjectMessage::BadChunk(BadChunk { hash, .. }) => {
+                self.totals.bad_chunks += 1;
+                if let Some(live) = &mut self.nodes[number].live {
+                    let doubted = live.doubted.entry(session);
+                    doubted.or_insert_with(Doubted::none).add(hash, 64);
+                }
+            }
             ObjectMessage::Cancel(requests) => {
                 if let Some(live) = &mut self.nodes[number].live {
                     live.cancelled

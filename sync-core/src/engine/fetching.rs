@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Engine, Output};
+use super::{Engine, Output, peers::Peer};
 use crate::{
     disk::{Source, WriteTrouble},
     fetch::FetchOutput,
+    held::Held,
     ids::{Seq, SessionId},
     index::{Index, IndexResult, ManifestPut},
     manifest::ContentRoot,
@@ -29,6 +30,9 @@ impl<I: Index> Engine<I> {
                 }
                 FetchOutput::SendContents(session, contents) => {
                     self.send(session, ObjectMessage::Contents(contents))
+                }
+                FetchOutput::Complain(session, complaint) => {
+                    self.send(session, ObjectMessage::BadChunk(complaint))
                 }
                 FetchOutput::Cancel(session, requests) => {
                     self.send(session, ObjectMessage::Cancel(requests))
@@ -166,17 +170,18 @@ impl<I: Index> Engine<I> {
     }
 
     /// A peer said that it holds what it was known to lack: what waits may be asked of it.
-    pub(super) fn holders_said(&mut self, session: SessionId) {
-        for path in self.planner.waiting_paths() {
-            let Some(record) = self.planner.active(&path).map(|active| &active.record) else {
-                continue;
-            };
-            let holders = self.peers.holders(&[], record.version.dot);
-            let holder = holders.into_iter().find(|(holder, _)| *holder == session);
-            if let Some((content, holder)) = record.entry.content.zip(holder) {
-                self.fetcher.add_holder(content, session);
-                self.name_at(content, [holder]);
-            }
+    pub(super) fn holders_said(&mut self, session: SessionId, holds: &Held) {
+        let Some(stream) = self.peers.of(session).map(Peer::stream) else {
+            return;
+        };
+        let waiting = self.planner.waiting_records();
+        let found = waiting.filter_map(|record| {
+            let number = holds.number(record.version.dot)?;
+            Some((record.entry.content?, number))
+        });
+        for (content, number) in found.collect::<Vec<_>>() {
+            self.fetcher.add_holder(content, stream);
+            self.fetcher.name_at(content, stream, number);
         }
         self.notes.hurry(self.now.mono + Duration::from_secs(1));
     }

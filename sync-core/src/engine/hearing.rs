@@ -57,7 +57,7 @@ impl<I: Index> Engine<I> {
             self.put_cursor(&key, cursor)?;
         }
         if !holds.is_empty() {
-            self.holders_said(session);
+            self.holders_said(session, &holds);
         }
         self.planner.walk_again();
         Ok(())

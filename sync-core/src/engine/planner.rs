@@ -247,6 +247,12 @@ impl Planner {
         waiting.map(|(path, _)| path.clone()).collect()
     }
 
+    /// The records that wait for a content.
+    pub(super) fn waiting_records(&self) -> impl Iterator<Item = &Record> {
+        let waiting = self.active.values().filter(|a| a.action.is_none());
+        waiting.map(|active| &active.record)
+    }
+
     /// Whether a planned rename takes the file at `path` away.
     pub(super) fn is_source(&self, path: &RelPath) -> bool {
         self.sources.contains(path)

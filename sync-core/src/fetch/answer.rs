@@ -7,7 +7,7 @@ use super::peer::Taken;
 use super::{FetchError, FetchOutput, Fetcher, Item, MAX_BAD, MAX_ODD, Part};
 use crate::chunk::ContentHash;
 use crate::ids::SessionId;
-use crate::message::{MAX_OBJECT, MAX_OBJECTS};
+use crate::message::{BadChunk, MAX_OBJECT, MAX_OBJECTS};
 
 impl Fetcher {
     /// Takes object number `index` of an answer; `None` if the peer doesn't hold it.
@@ -53,7 +53,7 @@ impl Fetcher {
             }
             None => self.missing(session, item),
             Some(bytes) if bytes.len() > MAX_OBJECT as usize => self.refuse(session, item),
-            Some(bytes) => self.received(session, item, bytes),
+            Some(bytes) => self.received(session, request_id, item, bytes),
         }
     }
 
@@ -86,6 +86,28 @@ impl Fetcher {
         }
     }
 
+    /// A unit had another hash than was asked for. Whoever sent it hears of it, and if nobody else holds it is asked once
+    /// more: it may have read a file that was changed under its stat. Only what is wrong again is held against it.
+    pub(super) fn bad_unit(&mut self, key: Key, session: SessionId, request: u32, unit: u32) {
+        let content = self.contents.get_mut(&key);
+        let Some(Stage::Chunks(chunks)) = content.map(|content| &mut content.stage) else {
+            return;
+        };
+        let hash = chunks.chunk(unit).hash;
+        let peer = self.peers.get_mut(&session);
+        let credit = peer.filter(|peer| peer.odd < MAX_ODD && chunks.complain(unit, session));
+        let excused = credit.map(|peer| peer.odd += 1).is_some();
+        self.exclude_unit(key, session, unit);
+        match excused {
+            true => {
+                let complaint = BadChunk { id: request, hash };
+                self.outputs
+                    .push_back(FetchOutput::Complain(session, complaint));
+            }
+            false => self.blame(session),
+        }
+    }
+
     /// A peer sent something else than it was asked for.
     fn refuse(&mut self, session: SessionId, item: Item) {
         match item.part {
@@ -102,7 +124,7 @@ impl Fetcher {
         self.blame(session);
     }
 
-    fn received(&mut self, session: SessionId, item: Item, bytes: Bytes) {
+    fn received(&mut self, session: SessionId, request: u32, item: Item, bytes: Bytes) {
         let Some(content) = self.contents.get_mut(&item.key) else {
             return;
         };
@@ -142,7 +164,7 @@ impl Fetcher {
                 if len != u64::from(chunks.chunk(unit).len) {
                     return self.refuse(session, item);
                 }
-                let Some(places) = chunks.write(unit, session, bytes) else {
+                let Some(places) = chunks.write(unit, session, request, bytes) else {
                     return;
                 };
                 self.total += len;

@@ -41,6 +41,8 @@ enum State {
 #[derive(Debug)]
 struct Writing {
     from: SessionId,
+    /// The answer that it came in.
+    request: u32,
     bytes: Bytes,
     /// The next place to look at.
     next: u32,
@@ -59,6 +61,7 @@ pub(super) enum Written {
     Finished {
         unit: u32,
         from: SessionId,
+        request: u32,
         len: u32,
         good: bool,
     },
@@ -91,6 +94,8 @@ pub(super) struct Chunks {
     next_local: u32,
     local: BTreeSet<u32>,
     writes: BTreeMap<u32, Writing>,
+    /// Units that came wrong, and who was told so.
+    complained: BTreeSet<(u32, SessionId)>,
     /// Chunks in the order in which they came to be here.
     pub(super) log: Vec<u32>,
 }
@@ -158,6 +163,7 @@ impl Chunks {
             next_local: 0,
             local: BTreeSet::new(),
             writes: BTreeMap::new(),
+            complained: BTreeSet::new(),
             log: Vec::new(),
             first,
         }
@@ -345,7 +351,13 @@ impl Chunks {
 
     /// Takes the bytes of a unit, whose length has been checked: the places to write them to.
     /// `None` if the unit wasn't awaited.
-    pub(super) fn write(&mut self, unit: u32, from: SessionId, bytes: Bytes) -> Option<Vec<u32>> {
+    pub(super) fn write(
+        &mut self,
+        unit: u32,
+        from: SessionId,
+        request: u32,
+        bytes: Bytes,
+    ) -> Option<Vec<u32>> {
         if self.state[unit as usize] != State::Asked {
             return None;
         }
@@ -353,6 +365,7 @@ impl Chunks {
         let next = self.first[unit as usize];
         let writing = Writing {
             from,
+            request,
             bytes,
             next,
             pending: BTreeSet::new(),
@@ -389,6 +402,11 @@ impl Chunks {
             .map(|writing| (writing.from, writing.bytes.len() as u64))
     }
 
+    /// A unit came wrong from a peer; whether that is the first time, so that it may be told and asked once more.
+    pub(super) fn complain(&mut self, unit: u32, from: SessionId) -> bool {
+        self.complained.insert((unit, from))
+    }
+
     /// Takes the disk's word about a place.
     pub(super) fn written(&mut self, index: u32, good: bool) -> Written {
         if index >= self.count() {
@@ -421,6 +439,7 @@ impl Chunks {
         Written::Finished {
             unit,
             from: writing.from,
+            request: writing.request,
             len,
             good: !writing.failed,
         }

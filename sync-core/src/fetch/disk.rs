@@ -298,6 +298,7 @@ impl Fetcher {
             Written::Finished {
                 unit,
                 from,
+                request,
                 len,
                 good,
             } => {
@@ -312,9 +313,8 @@ impl Fetcher {
                 if good {
                     self.finish(key);
                 } else {
-                    self.exclude_unit(key, from, unit);
+                    self.bad_unit(key, from, request, unit);
                     self.wake_all();
-                    self.blame(from);
                 }
             }
         }

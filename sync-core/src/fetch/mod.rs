@@ -33,7 +33,7 @@ use bytes::Bytes;
 use crate::chunk::ContentHash;
 use crate::ids::SessionId;
 use crate::manifest::{ChunkRef, ContentRoot, ManifestError, ManifestReader};
-use crate::message::{Contents, Have, Request};
+use crate::message::{BadChunk, Contents, Have, Request};
 
 mod answer;
 mod ask;
@@ -67,8 +67,9 @@ pub const MAX_WANTED: usize = 65_536;
 pub const MAX_CHUNKS: u32 = 1 << 24;
 /// Bad objects after which a peer is dropped.
 pub const MAX_BAD: u8 = 3;
-/// Contents that came wrong under their numbers after which a peer is dropped. They are asked for again by hash, so an
-/// honest peer whose file was edited a moment ago is not taken for a liar.
+/// Contents that came wrong under their numbers, and chunks that came wrong for the first time, after which a peer gets no
+/// more credit. They are asked for again, by hash and with a complaint, so an honest peer whose file was edited a
+/// moment ago is not taken for a liar.
 pub const MAX_ODD: u16 = 256;
 
 /// Who holds what was just announced says so by itself within this time, as a rule: a question would be in vain.
@@ -83,6 +84,8 @@ pub enum FetchOutput {
     Send(SessionId, Request),
     /// Ask for small contents by the session's numbers for them. Answered as a request is.
     SendContents(SessionId, Contents),
+    /// Tell a session that a chunk came wrong from it. It is asked for it once more.
+    Complain(SessionId, BadChunk),
     /// Take requests back. What arrives for them all the same may be passed on or not.
     Cancel(SessionId, Vec<u32>),
     /// Look these pages up locally; answered by [`Fetcher::supply_page`].

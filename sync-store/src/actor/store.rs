@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::Stop;
 use crate::{
-    chunks::{ChunkStore, Found},
+    chunks::{ChunkStore, Doubted, Found},
     fs::Disk,
 };
 
@@ -35,6 +35,8 @@ pub enum Which {
 pub struct ReadObjects {
     /// Which.
     pub which: Which,
+    /// Chunks that are hashed in any case.
+    pub doubted: Arc<Doubted>,
     /// So many bytes are gathered at most, and one chunk beyond.
     pub max_bytes: usize,
 }
@@ -106,7 +108,7 @@ impl<D: Disk, I: Index + Send + Sync + 'static> Handler<ReadObjects> for StoreAc
                 .map_err(|_| ReadError::Closed)?;
             let reading = spawn_blocking(move || {
                 let found = match ask.which {
-                    Which::Objects(ids) => store.read(&ids, ask.max_bytes),
+                    Which::Objects(ids) => store.read(&ids, ask.max_bytes, &ask.doubted),
                     Which::Numbers(numbers) => store.read_numbered(&numbers, ask.max_bytes),
                 };
                 drop((store, permit));
@@ -196,6 +198,7 @@ mod tests {
                 kind: ObjectKind::Chunk,
                 hash,
             }]),
+            doubted: Arc::new(Doubted::none()),
             max_bytes: 1 << 20,
         };
         (Arc::new(ChunkStore::new(disk, index, temps)), ask)

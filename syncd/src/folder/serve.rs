@@ -14,12 +14,13 @@ use actix::{Addr, WeakAddr};
 use bytes::{BufMut, Bytes, BytesMut};
 use sync_core::{
     index::IndexError,
-    message::{Contents, ObjectMessage, Request, object_head},
+    message::{BadChunk, Contents, ObjectMessage, Request, object_head},
     path::RelPath,
 };
 use sync_net::{Goodbye, session::SendError, stream::SessionHandle};
 use sync_store::{
     actor::{ReadError, ReadObjects, StoreActor, Which},
+    chunks::Doubted,
     fs::RootDisk,
     sled_index::SledIndex,
 };
@@ -45,6 +46,8 @@ const FULL: usize = 4 << 20;
 const PIECE: usize = 2 << 20;
 /// So many objects at most: a peer may ask for what costs much to look for and isn't here.
 const BATCH: usize = 256;
+/// Chunks that a peer may complain of; then all that it asks for is hashed before it is sent.
+const MAX_DOUBTED: usize = 1_024;
 /// Smaller objects are copied together.
 const SMALL: usize = 16 << 10;
 
@@ -102,12 +105,24 @@ pub(crate) fn door() -> (Requests, Queue) {
 #[derive(Debug, Clone, Default)]
 struct Open(Arc<Mutex<Waiting>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     /// Those that weren't taken back.
     requests: BTreeSet<u32>,
     /// The objects of all, taken back or not.
     objects: usize,
+    /// Chunks that came wrong to the peer.
+    doubted: Arc<Doubted>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            requests: BTreeSet::new(),
+            objects: 0,
+            doubted: Arc::new(Doubted::none()),
+        }
+    }
 }
 
 impl Open {
@@ -144,6 +159,11 @@ impl Requests {
         match message {
             ObjectMessage::Request(Request { id, objects }) => {
                 self.put(id, Which::Objects(objects))
+            }
+            ObjectMessage::BadChunk(BadChunk { hash, .. }) => {
+                let mut open = self.open.lock();
+                Arc::make_mut(&mut open.doubted).add(hash, MAX_DOUBTED);
+                true
             }
             ObjectMessage::Contents(Contents { id, numbers }) => {
                 self.put(id, Which::Numbers(numbers))
@@ -250,6 +270,7 @@ impl Task {
     async fn read(&self, which: Which) -> Result<Vec<Option<Bytes>>, Trouble> {
         let ask = ReadObjects {
             which,
+            doubted: Arc::clone(&self.open.lock().doubted),
             max_bytes: PIECE,
         };
         let found = match self.store.send(ask).await {

@@ -419,7 +419,7 @@ impl Rig {
                 let found = numbers.iter().map(|number| self.numbered(n, *number));
                 (id, found.collect())
             }
-            ObjectMessage::Cancel(_) => return,
+            ObjectMessage::Cancel(_) | ObjectMessage::BadChunk(_) => return,
         };
         for (index, object) in found.into_iter().enumerate() {
             self.objects_sent += 1;

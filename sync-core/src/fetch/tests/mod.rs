@@ -6,6 +6,7 @@ use super::*;
 use crate::manifest::{Manifest, ManifestBuilder};
 use crate::message::{MAX_IN_FLIGHT, ObjectId, ObjectKind};
 
+mod complaints;
 mod numbers;
 mod paths;
 mod rules;

@@ -259,6 +259,12 @@ impl Sim {
         match output {
             FetchOutput::Send(session, request) => self.serve(session, &request),
             FetchOutput::SendContents(..) => panic!("nothing has a number here"),
+            FetchOutput::Complain(session, _) => {
+                assert!(
+                    !self.peers[&session].honest,
+                    "a chunk that was right is complained of"
+                );
+            }
             FetchOutput::Cancel(session, ids) => {
                 if let Some(peer) = self.peers.get_mut(&session) {
                     peer.cancelled.extend(ids);
