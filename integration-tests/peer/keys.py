@@ -75,6 +75,11 @@ class Keys:
         seed = hkdf(b"syncd/1 device", device, b"syncd/1 device-sign" + self.folder_id, 32)
         return Ed25519PrivateKey.from_private_bytes(seed)
 
+    def greet(self, device: bytes, hash_: bytes, role: int) -> tuple[bytes, bytes]:
+        """A device's key in this folder, and what shows in a greeting that it holds it."""
+        signer = self.device_signer(device)
+        return raw_public(signer), signer.sign(with_context("syncd/2 hello", bytes([role]) + hash_))
+
     def static_public(self, device: bytes) -> bytes:
         """The X25519 key by which peers know a device."""
         return raw_public(X25519PrivateKey.from_private_bytes(self.static(device)))
@@ -159,6 +164,16 @@ def derive(secret: Secret) -> Keys:
         level_key=content("level-read-only"),
         chunk_seed=content("chunk-seed", 8),
     )
+
+
+def check_greeting(device: tuple[bytes, bytes], hash_: bytes, role: int) -> None:
+    """Refuses a greeting whose sender doesn't hold the key that it names."""
+    key, signature = device
+    signed = with_context("syncd/2 hello", bytes([role]) + hash_)
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    except InvalidSignature as error:
+        raise ValueError("the other side doesn't hold its device's key") from error
 
 
 def to_read_only(secret: Secret) -> ReadOnly:

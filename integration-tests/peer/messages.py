@@ -14,7 +14,7 @@ MAX_OBJECT = 4 << 20
 NOT_HELD = 0xFFFF_FFFF
 
 
-def encode(number: int, body: list[Any]) -> bytes:
+def encode(number: int, body: list[Any] | bytes) -> bytes:
     """A message; absent fields at the end of a body are left out."""
     while body and body[-1] is None:
         body = body[:-1]

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from .keys import hkdf
 
 PEX, PUNCH_ASK, PUNCH_OFFER, PUNCH_ANSWER, OBSERVED, HAND_OVER, LINK = range(7)
+PEERS, USE, STANDBY, RETIRE = range(64, 68)
 LOCAL, REFLEXIVE, MAPPED, ADVERTISED = range(4)
 PAD = 128
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import select
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator
 
-from . import frames, hello, keys, noise
+from . import frames, hello, keys, net, noise
 
 MAX_CONTROL = 1 << 20
 
@@ -69,8 +69,11 @@ class Session:
         self.send_frame(frames.PROOF, folder.level_proof(shake.hash, role))
         # A device's name is for members alone, so the greeting waits for the other's proof.
         self.level = folder.check_level_proof(shake.hash, other, self._expect(frames.PROOF))
+        address = net.address(sock.getpeername()[:2])
+        greeting = replace(greeting, observed=address, device=folder.greet(device, shake.hash, role))
         self.send_frame(frames.HELLO, greeting.encode())
         self.hello = hello.decode(self._expect(frames.HELLO))
+        keys.check_greeting(self.hello.device, shake.hash, other)
         self.version = min(greeting.highest, self.hello.highest)
         if self.version < max(greeting.lowest, self.hello.lowest):
             raise ValueError("no version in common")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Iterator
 
-from . import content, frames, keys, noise, reconcile, secret
+from . import content, frames, hello, keys, net, noise, reconcile, secret
 
 SEED = secret.ReadWrite(bytes(range(21)))
 SERIES: dict[str, Callable[[], str]] = {}
@@ -121,6 +121,16 @@ def _frames() -> bytes:
         + direction.seal(frames.REKEY, b"")
         + direction.seal(frames.CONTROL, b"\x01" + b"hello")
     )
+
+
+@vector("hello.initiator")
+def _hello() -> bytes:
+    device = folder().greet(bytes([10] * 32), bytes([0x5A] * 32), keys.INITIATOR)
+    observed = net.address(("203.0.113.9", 40_000))
+    greeting = hello.Hello(2, 2, 0, 7, "Anna", 29_170, 3, observed, device)
+    if hello.decode(greeting.encode()) != greeting:
+        raise ValueError("a greeting isn't read as it was written")
+    return greeting.encode()
 
 
 @vector("conflict.copy")

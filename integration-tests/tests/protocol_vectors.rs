@@ -16,7 +16,7 @@ use sync_core::{
     message::{
         Announce, BadChunk, Change, Contents, EngineMessage, Message, ObjectMessage, Records,
     },
-    net_message::{Candidates, NetMessage, Path, PathKind, Pex, Reach, Relay},
+    net_message::{Candidates, NetControl, NetMessage, Path, PathKind, Pex, Reach, Relay},
     path::RelPath,
     record::{
         Group,
@@ -29,7 +29,7 @@ use sync_core::{
 };
 use sync_discovery::lan::wire::{announce_tag, answer_tag};
 use sync_net::{
-    Entropy, Member,
+    Entropy, Hello, Member,
     frame::{RekeyLimits, Sealer},
     handshake::{self, Initiator, Responder},
 };
@@ -74,6 +74,24 @@ fn noise() -> Vec<u8> {
         data.extend_from_slice(&(z ^ (z >> 31)).to_be_bytes());
     }
     data
+}
+
+/// A control message of those who keep sessions, as it is sent.
+fn control(control: &NetControl) -> String {
+    hex(&Message::from(control.to_message()).encode())
+}
+
+/// The greeting of the page on sessions.
+fn greeting(keys: &FolderKeys) -> Hello {
+    let signer = keys.device_signer(&[10; 32]);
+    let hello = Hello {
+        era: 3,
+        observed: Some("203.0.113.9:40000".parse().unwrap()),
+        device: Some(signer.greet(&[0x5a; 32], Role::Initiator)),
+        ..Hello::new("Anna", 7, 29_170)
+    };
+    assert_eq!(Hello::decode(&hello.encode()), Some(hello.clone()));
+    hello
 }
 
 /// The handshake of the page: its messages, its hash, and the initiator's keys.
@@ -427,6 +445,16 @@ fn the_page_says_what_the_code_does() {
             "proof.read-write.initiator",
             hex(keys.level_proof(&[0x5a; 32], Role::Initiator).as_bytes()),
         ),
+        (
+            "control.peers",
+            control(&NetControl::Peers(NetMessage::Observed(
+                "203.0.113.9:40000".parse().unwrap(),
+            ))),
+        ),
+        ("control.use", control(&NetControl::Use)),
+        ("control.standby", control(&NetControl::Standby)),
+        ("control.retire", control(&NetControl::Retire)),
+        ("hello.initiator", hex(&greeting(&keys).encode())),
         (
             "proof.read-only.responder",
             hex(read_only

@@ -38,7 +38,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use device::{DeviceSigner, verify_device};
+pub use device::{DeviceProof, DeviceSigner, verify_device};
 pub use proof::{LevelProof, Role};
 pub use read::{OpenError, ReadKeys, SEAL_OVERHEAD};
 

@@ -23,5 +23,5 @@ mod testing;
 
 pub use gate::Gate;
 pub use handshake::Entropy;
-pub use membership::{Level, Member, Membership, Role, SharedFolder};
+pub use membership::{DeviceProof, Level, Member, Membership, Role, SharedFolder};
 pub use session::{CloseReason, Config, Event, Goodbye, Hello, Session, SessionError};

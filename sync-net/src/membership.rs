@@ -7,8 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sync_core::keys::FolderKeys;
-pub use sync_core::keys::Role;
+pub use sync_core::keys::{DeviceProof, Role};
+use sync_core::keys::{DeviceSigner, FolderKeys};
 pub use sync_core::secret::Level;
 use zeroize::Zeroizing;
 
@@ -38,6 +38,12 @@ pub trait Membership: Send + Sync {
         prover: Role,
         proof: &[u8],
     ) -> Option<Level>;
+
+    /// The era of the folder's secret.
+    fn era(&self) -> u32;
+
+    /// Shows in the greeting which Ed25519 key this device has in the folder.
+    fn device_proof(&self, handshake_hash: &[u8; 32], role: Role) -> DeviceProof;
 }
 
 /// A folder, shared between the sessions that serve it.
@@ -54,6 +60,7 @@ impl fmt::Debug for dyn Membership {
 pub struct Member {
     keys: FolderKeys,
     static_key: Zeroizing<[u8; 32]>,
+    signer: Arc<DeviceSigner>,
 }
 
 impl Member {
@@ -61,7 +68,12 @@ impl Member {
     #[must_use]
     pub fn new(keys: FolderKeys, device_secret: &[u8; 32]) -> Self {
         let static_key = keys.static_key(device_secret);
-        Self { keys, static_key }
+        let signer = Arc::new(keys.device_signer(device_secret));
+        Self {
+            keys,
+            static_key,
+            signer,
+        }
     }
 }
 
@@ -89,6 +101,15 @@ impl Membership for Member {
         proof: &[u8],
     ) -> Option<Level> {
         self.keys.check_level_proof(handshake_hash, prover, proof)
+    }
+
+    /// The first: no rotation was made in this version.
+    fn era(&self) -> u32 {
+        0
+    }
+
+    fn device_proof(&self, handshake_hash: &[u8; 32], role: Role) -> DeviceProof {
+        self.signer.greet(handshake_hash, role)
     }
 }
 

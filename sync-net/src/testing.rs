@@ -7,7 +7,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::membership::{Level, Membership, Role, SharedFolder};
+use sync_core::keys::DeviceSigner;
+
+use crate::membership::{DeviceProof, Level, Membership, Role, SharedFolder};
 
 /// A folder with keys made of single bytes.
 pub(crate) struct TestFolder {
@@ -66,6 +68,14 @@ impl Membership for TestFolder {
         [Level::ReadWrite, Level::ReadOnly]
             .into_iter()
             .find(|level| self.mac(*level, hash, prover) == proof)
+    }
+
+    fn era(&self) -> u32 {
+        3
+    }
+
+    fn device_proof(&self, handshake_hash: &[u8; 32], role: Role) -> DeviceProof {
+        DeviceSigner::from_seed(&[self.device; 32]).greet(handshake_hash, role)
     }
 }
 

@@ -8,7 +8,10 @@ use core::fmt;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use super::{FolderKeys, derive::Step, with_context};
+use super::{FolderKeys, Role, derive::Step, with_context};
+
+/// What a device signs in a greeting. No other signature may use this context.
+const GREETING: &str = "syncd/2 hello";
 
 /// What a device signs with in one folder. Wiped on drop.
 pub struct DeviceSigner(SigningKey);
@@ -31,6 +34,42 @@ impl DeviceSigner {
     pub fn sign(&self, context: &str, message: &[u8]) -> [u8; 64] {
         self.0.sign(&with_context(context, message)).to_bytes()
     }
+}
+
+impl DeviceSigner {
+    /// Shows in a greeting that we hold this key: a signature of our role in the handshake and of its hash, so that
+    /// it is worth nothing in another session nor sent back in this one.
+    #[must_use]
+    pub fn greet(&self, handshake_hash: &[u8; 32], role: Role) -> DeviceProof {
+        DeviceProof {
+            key: self.public(),
+            signature: self.sign(GREETING, &statement(handshake_hash, role)),
+        }
+    }
+}
+
+/// A device's Ed25519 key in a folder, and what shows that the sender of a greeting holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceProof {
+    /// The key.
+    pub key: [u8; 32],
+    /// Its signature of role byte and handshake hash, for the context `syncd/2 hello`.
+    pub signature: [u8; 64],
+}
+
+impl DeviceProof {
+    /// Whether who was the side `prover` of the handshake with this hash holds the key.
+    #[must_use]
+    pub fn check(&self, handshake_hash: &[u8; 32], prover: Role) -> bool {
+        let statement = statement(handshake_hash, prover);
+        verify_device(&self.key, GREETING, &statement, &self.signature)
+    }
+}
+
+fn statement(handshake_hash: &[u8; 32], role: Role) -> [u8; 33] {
+    let mut statement = [role.code(); 33];
+    statement[1..].copy_from_slice(handshake_hash);
+    statement
 }
 
 impl fmt::Debug for DeviceSigner {

@@ -9,6 +9,7 @@
 
 mod address;
 mod candidates;
+mod control;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 pub use address::{ADDRESS_V4, ADDRESS_V6, from_bytes, to_bytes};
 pub use candidates::{Candidates, MAX_PATHS, MAX_RELAYS, MAX_SEALED, Path, PathKind, Relay};
+pub use control::NetControl;
 
 use crate::{ids::PeerKey, rotation::Link};
 use std::net::SocketAddr;

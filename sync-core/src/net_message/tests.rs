@@ -209,3 +209,53 @@ proptest! {
         let _ = NetMessage::decode(&changed);
     }
 }
+
+/// As control messages cross the wire: encoded, sent through the door, read.
+fn through_the_door(control: &NetControl) -> NetControl {
+    use crate::message::Message;
+    let bytes = Message::from(control.to_message()).encode();
+    match Message::decode(&bytes).unwrap() {
+        Message::Net(message) => NetControl::read(&message).unwrap(),
+        other => panic!("another door: {other:?}"),
+    }
+}
+
+#[test]
+fn control_messages_of_sessions_are_read_as_they_were_written() {
+    let all = samples().into_iter().map(NetControl::Peers);
+    for control in all.chain([
+        NetControl::Use,
+        NetControl::Standby,
+        NetControl::Retire,
+        NetControl::Unknown(68),
+        NetControl::Unknown(127),
+    ]) {
+        assert_eq!(through_the_door(&control), control);
+    }
+}
+
+#[test]
+fn control_messages_of_later_versions_are_ignored_and_wrong_ones_refused() {
+    use crate::message::NetMessage as Raw;
+    let raw = |number, body: Vec<u8>| {
+        NetControl::read(&Raw {
+            number,
+            body: body.into(),
+        })
+    };
+    // A longer body of a known one, and a kind of message about peers that isn't known.
+    assert_eq!(raw(66, vec![1, 2, 3]), Ok(NetControl::Standby));
+    let later = NetMessage::Unknown(99).encode();
+    assert_eq!(
+        raw(64, later),
+        Ok(NetControl::Peers(NetMessage::Unknown(99)))
+    );
+    // What is malformed, and what is too long.
+    assert_eq!(raw(64, vec![]), Err(NetMessageError::Malformed));
+    assert_eq!(raw(64, vec![0x82, 0, 0]), Err(NetMessageError::Malformed));
+    let long = vec![0; MAX_NET_MESSAGE + 1];
+    assert_eq!(
+        raw(64, long),
+        Err(NetMessageError::TooLarge(MAX_NET_MESSAGE + 1))
+    );
+}

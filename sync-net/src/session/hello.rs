@@ -11,9 +11,19 @@
 //! | 3 | unsigned | boot nonce: random, another one at each start of the daemon |
 //! | 4 | text | device name, at most 64 bytes |
 //! | 5 | unsigned | port that the daemon listens on, 0 if none |
+//! | 6 | unsigned | era of the folder's secret |
+//! | 7 | 6 or 18 bytes | address at which the sender sees the receiver; absent if it can't tell |
+//! | 8 | 32 bytes | the device's Ed25519 key in this folder |
+//! | 9 | 64 bytes | signature by it of role byte and handshake hash, for the context `syncd/2 hello` |
+//!
+//! An owner says what stands in 0 to 5; the session adds the rest.
+
+use std::net::SocketAddr;
 
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
+use sync_core::keys::DeviceProof;
+use sync_core::net_message::{from_bytes, to_bytes};
 
 /// The only version of the protocol that is spoken. Records of version 1 had another form.
 pub const VERSION: u16 = 2;
@@ -39,10 +49,19 @@ pub struct Hello {
     pub name: String,
     /// Port that it listens on, 0 if it doesn't.
     pub port: u16,
+    /// Era of the folder's secret. The session writes its folder's.
+    pub era: u32,
+    /// Where the sender sees the receiver, if the stream tells. Only a hint:
+    /// any member may say anything.
+    pub observed: Option<SocketAddr>,
+    /// The device's key in the folder, and the proof that it holds it. `None`
+    /// until a session has made it; a greeting without it is refused.
+    pub device: Option<DeviceProof>,
 }
 
 impl Hello {
     /// A greeting of this version of the protocol. The name is cut at 64 bytes.
+    /// It lacks what only a session knows: era, observed address and device.
     #[must_use]
     pub fn new(name: &str, boot_nonce: u64, port: u16) -> Self {
         let name = cut(name).to_owned();
@@ -53,6 +72,9 @@ impl Hello {
             boot_nonce,
             name,
             port,
+            era: 0,
+            observed: None,
+            device: None,
         }
     }
 
@@ -83,23 +105,34 @@ impl Hello {
     /// The bytes that go to the peer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128);
+        let mut bytes = Vec::with_capacity(256);
         let name = cut(&self.name);
         let mut e = Encoder::new(&mut bytes);
-        let written = e.map(6).and_then(|e| {
+        let fields = 7 + u64::from(self.observed.is_some()) + 2 * u64::from(self.device.is_some());
+        let written = e.map(fields).and_then(|e| {
             e.u8(0)?
                 .u16(self.min_version)?
                 .u8(1)?
                 .u16(self.max_version)?;
             e.u8(2)?.u64(self.features)?.u8(3)?.u64(self.boot_nonce)?;
-            e.u8(4)?.str(name)?.u8(5)?.u16(self.port)
+            e.u8(4)?.str(name)?.u8(5)?.u16(self.port)?;
+            e.u8(6)?.u32(self.era)?;
+            if let Some(observed) = self.observed {
+                e.u8(7)?.bytes(&to_bytes(observed))?;
+            }
+            if let Some(device) = &self.device {
+                e.u8(8)?.bytes(&device.key)?;
+                e.u8(9)?.bytes(&device.signature)?;
+            }
+            Ok(())
         });
         debug_assert!(written.is_ok(), "a vector takes all bytes");
         bytes
     }
 
     /// Reads a greeting. `None` if it isn't one: too long, a field twice or
-    /// with another type, a field missing, bytes left over.
+    /// with another type or length, a field missing, bytes left over. Whether
+    /// the device's signature is right is for the session, which knows of what.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_HELLO {
@@ -123,6 +156,8 @@ fn decode(bytes: &[u8]) -> Result<Hello, Error> {
     let mut d = Decoder::new(bytes);
     let (mut min, mut max, mut features, mut boot, mut name, mut port) =
         (None, None, None, None, None, None);
+    let (mut era, mut observed, mut key, mut signature) = (None, None, None, None);
+    let wrong = || Error::message("a field of the wrong form");
     let fields = d
         .map()?
         .ok_or_else(|| Error::message("indefinite length"))?;
@@ -134,6 +169,16 @@ fn decode(bytes: &[u8]) -> Result<Hello, Error> {
             3 => boot.replace(d.u64()?).is_some(),
             4 => name.replace(d.str()?).is_some(),
             5 => port.replace(d.u16()?).is_some(),
+            6 => era.replace(d.u32()?).is_some(),
+            7 => observed
+                .replace(from_bytes(d.bytes()?).ok_or_else(wrong)?)
+                .is_some(),
+            8 => key
+                .replace(<[u8; 32]>::try_from(d.bytes()?).map_err(|_| wrong())?)
+                .is_some(),
+            9 => signature
+                .replace(<[u8; 64]>::try_from(d.bytes()?).map_err(|_| wrong())?)
+                .is_some(),
             _ => {
                 d.skip()?;
                 false
@@ -155,6 +200,12 @@ fn decode(bytes: &[u8]) -> Result<Hello, Error> {
         boot_nonce: boot.ok_or_else(missing)?,
         name: name.to_owned(),
         port: port.ok_or_else(missing)?,
+        era: era.ok_or_else(missing)?,
+        observed,
+        device: Some(DeviceProof {
+            key: key.ok_or_else(missing)?,
+            signature: signature.ok_or_else(missing)?,
+        }),
     })
 }
 
@@ -162,18 +213,100 @@ fn decode(bytes: &[u8]) -> Result<Hello, Error> {
 mod tests {
     use super::*;
 
+    /// A greeting as a session completes it.
+    fn whole(name: &str) -> Hello {
+        Hello {
+            era: 9,
+            observed: Some(SocketAddr::from(([203, 0, 113, 9], 40_000))),
+            device: Some(DeviceProof {
+                key: [1; 32],
+                signature: [2; 64],
+            }),
+            ..Hello::new(name, 1, 2)
+        }
+    }
+
     #[test]
     fn it_reads_what_it_wrote() {
         let hello = Hello {
             features: u64::MAX,
-            ..Hello::new("Anna's laptop", 7, 65_535)
+            boot_nonce: u64::MAX,
+            era: u32::MAX,
+            port: 65_535,
+            ..whole("Anna's laptop")
         };
-        assert_eq!(Hello::decode(&hello.encode()), Some(hello));
+        assert_eq!(Hello::decode(&hello.encode()), Some(hello.clone()));
+        let blind = Hello {
+            observed: None,
+            ..hello
+        };
+        assert_eq!(Hello::decode(&blind.encode()), Some(blind));
+    }
+
+    #[test]
+    fn the_longest_greeting_leaves_room_for_what_comes() {
+        let hello = Hello {
+            features: u64::MAX,
+            boot_nonce: u64::MAX,
+            era: u32::MAX,
+            observed: Some(SocketAddr::from(([1; 8], 40_000))),
+            ..whole(&"x".repeat(MAX_NAME))
+        };
+        assert!(hello.encode().len() < MAX_HELLO / 3);
+    }
+
+    #[test]
+    fn fields_of_another_length_or_form_are_refused() {
+        let field = |number: u8, body: &[u8]| {
+            // Every field of a whole greeting but this one, then this one.
+            let whole = whole("x").encode();
+            let mut d = Decoder::new(&whole);
+            let mut others = Vec::new();
+            let fields = d.map().unwrap().unwrap();
+            for _ in 0..fields {
+                let start = d.position();
+                let found = d.u8().unwrap();
+                d.skip().unwrap();
+                if found != number {
+                    others.extend_from_slice(&whole[start..d.position()]);
+                }
+            }
+            Hello::decode(&[&[0xaa][..], &others, &[number], body].concat())
+        };
+        let bytes = |len: u8| [&[0x58, len][..], &vec![1; usize::from(len)]].concat();
+        assert!(field(6, &[3]).is_some());
+        assert!(field(7, &bytes(6)).is_some() && field(7, &bytes(18)).is_some());
+        assert!(field(8, &bytes(32)).is_some() && field(9, &bytes(64)).is_some());
+        // An era of 64 bits; a text; addresses of other lengths, and with port 0.
+        assert_eq!(field(6, &[0x1b, 1, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(field(6, &[0x61, b'x']), None);
+        for len in [0, 5, 7, 17, 19] {
+            assert_eq!(field(7, &bytes(len)), None, "{len}");
+        }
+        assert_eq!(field(7, &[0x46, 1, 2, 3, 4, 0, 0]), None);
+        for len in [0, 31, 33] {
+            assert_eq!(field(8, &bytes(len)), None, "{len}");
+        }
+        for len in [63, 65, 255] {
+            assert_eq!(field(9, &bytes(len)), None, "{len}");
+        }
+        // A text in the place of bytes.
+        let text = [&[0x78, 32][..], &[b'x'; 32]].concat();
+        assert_eq!(field(8, &text), None);
+    }
+
+    #[test]
+    fn a_greeting_without_a_device_is_refused() {
+        let hello = Hello {
+            device: None,
+            ..whole("x")
+        };
+        assert_eq!(Hello::decode(&hello.encode()), None);
     }
 
     #[test]
     fn unknown_fields_are_skipped_and_wrong_ones_refused() {
-        let hello = Hello::new("x", 1, 2);
+        let hello = whole("x");
         let mut later = hello.encode();
         later[0] += 1;
         later.extend_from_slice(&[0x18, 99, 0x82, 0x01, 0x62, b'h', b'i']);

@@ -29,6 +29,7 @@ mod types;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,6 +162,14 @@ impl Session {
             ping_open: false,
             rtt: None,
         }
+    }
+
+    /// Where the stream says that the peer is: the greeting tells the peer.
+    /// To be called before the first bytes; port 0 and what isn't one host's
+    /// address are left out.
+    pub fn set_observed(&mut self, remote: Option<SocketAddr>) {
+        use sync_core::net_message::{from_bytes, to_bytes};
+        self.hello.observed = remote.and_then(|remote| from_bytes(&to_bytes(remote)));
     }
 
     /// The settings it runs with.
@@ -394,6 +403,8 @@ impl Session {
         let mut sealer = Sealer::new(&secrets.send, self.config.rekey, now);
         let proof = folder.level_proof(&secrets.hash, self.role);
         sealer.seal(body::PROOF, &[&proof], now, &mut self.wire)?;
+        self.hello.era = folder.era();
+        self.hello.device = Some(folder.device_proof(&secrets.hash, self.role));
         sealer.seal(body::HELLO, &[&self.hello.encode()], now, &mut self.wire)?;
         self.link = Some(Box::new(Link {
             sealer,

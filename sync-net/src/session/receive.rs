@@ -151,7 +151,12 @@ impl Session {
             self.close(Goodbye::Version, now);
             return Ok(());
         };
+        let device = hello
+            .device
+            .filter(|device| device.check(&link.hash, self.role.other()))
+            .ok_or(SessionError::BadHello)?;
         let established = Established {
+            device_key: device.key,
             peer_static: link.peer_static,
             level: *level,
             version,

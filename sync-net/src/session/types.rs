@@ -81,6 +81,8 @@ pub enum Event {
 pub struct Established {
     /// The peer's static public key in this folder: who it is.
     pub peer_static: [u8; 32],
+    /// The peer's Ed25519 key in this folder, which it proved to hold.
+    pub device_key: [u8; 32],
     /// What the peer proved that it may do.
     pub level: Level,
     /// The peer's greeting.
@@ -202,7 +204,7 @@ pub enum SessionError {
     /// The peer's proof of level is wrong.
     #[error("the peer did not prove what it may do")]
     BadProof,
-    /// The peer's greeting can't be read.
+    /// The peer's greeting can't be read, or isn't signed by the device that it names.
     #[error("the peer's greeting is malformed")]
     BadHello,
     /// A frame of this kind isn't allowed at this point.

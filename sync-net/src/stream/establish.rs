@@ -55,13 +55,14 @@ pub async fn establish(
 /// Like [`establish`]; `on_stranger` is asked once when the peer turns out to
 /// be a stranger, and says whether it may stay until the deadline.
 pub async fn establish_watched(
-    session: Session,
+    mut session: Session,
     stream: Box<dyn ByteStream>,
     route: Route,
     clock: Clock,
     on_stranger: impl FnOnce() -> bool,
 ) -> Result<Connected, CloseReason> {
     let mut on_stranger = Some(on_stranger);
+    session.set_observed(route.remote);
     let mut pump = Pump::new(session, stream, BytesMut::new(), BytesMut::new(), clock);
     let event = poll_fn(|cx| {
         loop {

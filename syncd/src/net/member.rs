@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use sync_core::{ids::PeerKey, keys::FolderKeys};
-use sync_net::{Level, Membership, Role};
+use sync_core::{
+    ids::PeerKey,
+    keys::{DeviceSigner, FolderKeys},
+};
+use sync_net::{DeviceProof, Level, Membership, Role};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -12,6 +15,7 @@ pub(crate) struct Member {
     keys: FolderKeys,
     static_key: Zeroizing<[u8; 32]>,
     public: [u8; 32],
+    signer: DeviceSigner,
 }
 
 impl Member {
@@ -20,10 +24,12 @@ impl Member {
     pub(crate) fn new(keys: FolderKeys, device_secret: &[u8; 32]) -> Self {
         let static_key = keys.static_key(device_secret);
         let public = PublicKey::from(&StaticSecret::from(*static_key)).to_bytes();
+        let signer = keys.device_signer(device_secret);
         Self {
             keys,
             static_key,
             public,
+            signer,
         }
     }
 
@@ -65,6 +71,15 @@ impl Membership for Member {
 
     fn check_level_proof(&self, hash: &[u8; 32], prover: Role, proof: &[u8]) -> Option<Level> {
         self.keys.check_level_proof(hash, prover, proof)
+    }
+
+    /// The first: no rotation was made in this version.
+    fn era(&self) -> u32 {
+        0
+    }
+
+    fn device_proof(&self, handshake_hash: &[u8; 32], role: Role) -> DeviceProof {
+        self.signer.greet(handshake_hash, role)
     }
 }
 

@@ -6,6 +6,7 @@ use actix::prelude::*;
 use sync_core::{
     control::{Candidate, CandidateState},
     ids::SessionId,
+    net_message::NetControl,
     path::display_bytes,
 };
 use sync_discovery::{
@@ -114,14 +115,13 @@ impl Handler<BanPeer> for PeersActor {
 impl Handler<FromPeerNet> for PeersActor {
     type Result = ();
 
-    /// This version knows no such message yet: all are of a later one, and ignored.
+    /// What this version doesn't act on is ignored, as is what a later one may say; what is malformed ends the session.
     fn handle(&mut self, from: FromPeerNet, _: &mut Self::Context) {
         let FromPeerNet { session, message } = from;
-        debug!(
-            session = session.0,
-            number = message.number,
-            "not known here; ignored"
-        );
+        match NetControl::read(&message) {
+            Ok(_) => debug!(session = session.0, number = message.number, "not acted on"),
+            Err(error) => self.violated(session, &error),
+        }
     }
 }
 

@@ -106,6 +106,14 @@ impl PeersActor {
         }
     }
 
+    /// A peer broke the rules above the session.
+    pub(super) fn violated(&self, session: SessionId, error: &dyn std::error::Error) {
+        if let Some(link) = self.links.get(&session) {
+            warn!(peer = %link.info.peer, %error, "a peer broke the protocol; its session is closed");
+            link.actor.do_send(Close(Goodbye::Violation));
+        }
+    }
+
     pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
         self.stopping = true;
         self.swarm.stop();

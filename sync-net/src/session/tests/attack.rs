@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::handshake::{MESSAGE_1, MESSAGE_2, MESSAGE_3};
+use crate::membership::{DeviceProof, Membership};
 
 #[test]
 fn a_stranger_gets_silence_until_the_deadline() {
@@ -171,8 +172,13 @@ fn a_proof_cannot_be_sent_back_or_passed_on() {
             *self.0.lock().unwrap() = proof.to_vec();
             Some(Level::ReadWrite)
         }
+        fn era(&self) -> u32 {
+            self.1.era()
+        }
+        fn device_proof(&self, hash: &[u8; 32], role: Role) -> DeviceProof {
+            self.1.device_proof(hash, role)
+        }
     }
-    use crate::membership::Membership;
     let honest = TestFolder {
         folder: 1,
         device: 10,
@@ -213,6 +219,79 @@ fn a_proof_cannot_be_sent_back_or_passed_on() {
         pair.b.closed(),
         Some(SessionError::BadProof.into()),
         "passed on"
+    );
+}
+
+/// A member whose proof of device is another's.
+struct Borrower(TestFolder, MakeProof);
+
+type MakeProof = Box<dyn Fn(&[u8; 32], Role) -> DeviceProof + Send + Sync>;
+
+impl Membership for Borrower {
+    fn folder_id(&self) -> [u8; 32] {
+        self.0.folder_id()
+    }
+    fn psk(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        self.0.psk()
+    }
+    fn static_key(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        self.0.static_key()
+    }
+    fn level_proof(&self, hash: &[u8; 32], role: Role) -> Vec<u8> {
+        self.0.level_proof(hash, role)
+    }
+    fn check_level_proof(&self, hash: &[u8; 32], role: Role, proof: &[u8]) -> Option<Level> {
+        self.0.check_level_proof(hash, role, proof)
+    }
+    fn era(&self) -> u32 {
+        self.0.era()
+    }
+    fn device_proof(&self, hash: &[u8; 32], role: Role) -> DeviceProof {
+        (self.1)(hash, role)
+    }
+}
+
+#[test]
+fn a_device_shows_that_it_holds_its_key_in_this_session_and_role() {
+    fn folder(device: u8) -> TestFolder {
+        TestFolder {
+            folder: 1,
+            device,
+            level: Level::ReadWrite,
+            liar: false,
+        }
+    }
+    let refused = |proof: MakeProof| {
+        let borrower: SharedFolder = Arc::new(Borrower(folder(10), proof));
+        let honest = TestFolder::shared(1, 20, Level::ReadWrite);
+        let mut pair = Pair::with(borrower, &[honest], &Config::default());
+        pair.settle();
+        let hello = SessionError::BadHello.into();
+        pair.b.closed() == Some(hello) && pair.b.established().is_none()
+    };
+    let of = |device| move |hash: &[u8; 32], role| folder(device).device_proof(hash, role);
+    assert!(!refused(Box::new(of(10))), "its own");
+    assert!(
+        refused(Box::new(move |hash, role| DeviceProof {
+            key: of(20)(hash, role).key,
+            ..of(10)(hash, role)
+        })),
+        "another's key"
+    );
+    assert!(
+        refused(Box::new(move |hash, role| of(10)(hash, role.other()))),
+        "sent back"
+    );
+    assert!(
+        refused(Box::new(move |_, role| of(10)(&[7; 32], role))),
+        "passed on"
+    );
+    assert!(
+        refused(Box::new(move |hash, role| DeviceProof {
+            key: [0; 32],
+            ..of(10)(hash, role)
+        })),
+        "no key at all"
     );
 }
 

@@ -35,6 +35,9 @@ fn all_levels_establish_and_know_each_other() {
             (a.hello.port, b.hello.boot_nonce, a.version),
             (2222, 11, VERSION)
         );
+        assert_eq!((a.hello.era, b.hello.era), (3, 3));
+        let device = |seed| sync_core::keys::DeviceSigner::from_seed(&[seed; 32]).public();
+        assert_eq!((a.device_key, b.device_key), (device(20), device(10)));
         assert_eq!(
             pair.a.session.rtt(),
             Some(Duration::ZERO),
@@ -275,4 +278,24 @@ fn kinds_that_a_later_version_may_add_are_skipped() {
         assert_eq!(pair.b.session.is_open(), open);
     }
     assert_eq!(pair.b.closed(), Some(SessionError::Unexpected(99).into()));
+}
+
+#[test]
+fn each_side_learns_where_the_other_sees_it() {
+    let remote = |text: &str| text.parse::<SocketAddr>().unwrap();
+    for (told, heard) in [
+        ("203.0.113.9:40000", Some("203.0.113.9:40000")),
+        ("[2001:db8::1]:7", Some("[2001:db8::1]:7")),
+        ("[::ffff:203.0.113.9]:7", Some("203.0.113.9:7")),
+        // What is nobody's address isn't said.
+        ("203.0.113.9:0", None),
+        ("0.0.0.0:7", None),
+    ] {
+        let mut pair = Pair::new(&Config::default());
+        pair.a.session.set_observed(Some(remote(told)));
+        pair.settle();
+        let (a, b) = (pair.a.established().unwrap(), pair.b.established().unwrap());
+        assert_eq!(b.hello.observed, heard.map(remote), "{told}");
+        assert_eq!(a.hello.observed, None, "who can't tell says nothing");
+    }
 }
