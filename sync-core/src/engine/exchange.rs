@@ -38,12 +38,14 @@ impl<I: Index> Engine<I> {
         }
     }
 
-    /// The index of a peer, and contents, go over this session from now on.
+    /// The index of a peer, and contents, go over this session from now on. What was asked over the one before is
+    /// still awaited there.
     pub(super) fn prefer(&mut self, session: SessionId) -> IndexResult<()> {
         match self.peers.prefer(session) {
             Some(old) => {
-                self.fetcher.remove_peer(old);
-                self.begin_stream(session)
+                self.begin_stream(session)?;
+                self.fetcher.rest_peer(old);
+                Ok(())
             }
             None => Ok(()),
         }

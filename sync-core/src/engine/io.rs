@@ -61,6 +61,11 @@ pub enum Input {
         /// Which.
         session: SessionId,
     },
+    /// A session that isn't preferred any more doesn't answer: what was asked over it is asked anew.
+    Silent {
+        /// Which.
+        session: SessionId,
+    },
     /// A control message arrived.
     Message {
         /// From where.

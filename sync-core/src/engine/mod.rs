@@ -183,6 +183,10 @@ impl<I: Index> Engine<I> {
             } => self.peer_up(session, peer, level),
             Input::PeerDown { session } => self.peer_down(session),
             Input::Prefer { session } => self.prefer(session),
+            Input::Silent { session } => {
+                self.fetcher.give_up(session);
+                Ok(())
+            }
             Input::Message { session, message } => self.message(session, message),
             Input::Objects { session, objects } => {
                 for Arrival {

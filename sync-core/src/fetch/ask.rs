@@ -80,7 +80,7 @@ impl Fetcher {
     fn fill(&mut self, session: SessionId) -> Option<FetchOutput> {
         let room = self.room(session);
         let peer = self.peers.get(&session)?;
-        if room == 0 || (peer.slow && !peer.requests.is_empty()) {
+        if room == 0 || peer.resting || (peer.slow && !peer.requests.is_empty()) {
             return None;
         }
         let small_first = peer.small_next;
@@ -295,26 +295,43 @@ impl Fetcher {
         });
         let late: Vec<_> = late.map(|(session, _)| *session).collect();
         for session in late {
-            let Some(peer) = self.peers.get_mut(&session) else {
-                continue;
-            };
-            peer.slow = true;
-            peer.window = MIN_WINDOW;
-            let ids: Vec<_> = peer.requests.keys().copied().collect();
-            let mut items = Vec::new();
-            let mut bytes = 0;
-            for id in &ids {
-                if let Some((open, freed)) = peer.cancel(*id) {
-                    items.extend(open.into_iter().map(|item| (item, *id)));
-                    bytes += freed;
-                }
+            if let Some(peer) = self.peers.get_mut(&session) {
+                peer.slow = true;
+                peer.window = MIN_WINDOW;
             }
-            self.release(bytes);
-            for (item, id) in items {
-                self.drop_ask(item, session, id);
-                self.requeue(item);
-            }
+            self.take_back(session);
             self.ready.insert(session);
+        }
+    }
+
+    /// Takes back all that was asked of a session that [rests](Self::rest_peer) and doesn't answer: it is asked anew
+    /// over others.
+    pub fn give_up(&mut self, session: SessionId) {
+        if self.peers.get(&session).is_some_and(|peer| peer.resting) {
+            self.take_back(session);
+        }
+    }
+
+    /// Takes back all requests that a session hasn't answered.
+    fn take_back(&mut self, session: SessionId) {
+        let Some(peer) = self.peers.get_mut(&session) else {
+            return;
+        };
+        let ids: Vec<_> = peer.requests.keys().copied().collect();
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        for id in &ids {
+            if let Some((open, freed)) = peer.cancel(*id) {
+                items.extend(open.into_iter().map(|item| (item, *id)));
+                bytes += freed;
+            }
+        }
+        self.release(bytes);
+        for (item, id) in items {
+            self.drop_ask(item, session, id);
+            self.requeue(item);
+        }
+        if !ids.is_empty() {
             self.say_cancel(session, ids);
         }
     }
@@ -322,7 +339,8 @@ impl Fetcher {
     /// Lets idle peers fetch what is late at others.
     fn end_game(&mut self) {
         let idle = |(_, peer): &(&SessionId, &super::Peer)| {
-            peer.requests.is_empty() && peer.writing == 0 && !peer.slow
+            let rests = peer.resting || peer.slow;
+            peer.requests.is_empty() && peer.writing == 0 && !rests
         };
         let idle: Vec<_> = self
             .peers
@@ -348,7 +366,9 @@ impl Fetcher {
     fn late_objects(&self, session: SessionId, room: &mut u64) -> Batch {
         let mut batch = Batch::new();
         let mut looks = 0;
-        for (other, peer) in self.peers.iter().filter(|(other, _)| **other != session) {
+        // One that rests answers over a way that is left: what it has under way comes, or is given up with it.
+        let others = self.peers.iter().filter(|(_, peer)| !peer.resting);
+        for (other, peer) in others.filter(|(other, _)| **other != session) {
             let patience = LATE.max(peer.usual * 2);
             let late = peer
                 .requests

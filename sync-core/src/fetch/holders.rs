@@ -11,7 +11,7 @@ impl Fetcher {
     /// A session holds all of a content.
     pub fn add_holder(&mut self, content: ContentRoot, session: SessionId) {
         if let Some(key) = self.names.get(&content)
-            && self.peers.contains_key(&session)
+            && self.is_asked(session)
         {
             self.set_holder(*key, session, Holder::Whole);
         }
@@ -44,7 +44,7 @@ impl Fetcher {
         let Some(key) = self.names.get(&have.content).copied() else {
             return;
         };
-        if !self.peers.contains_key(&session) {
+        if !self.is_asked(session) {
             return;
         }
         if have.whole {

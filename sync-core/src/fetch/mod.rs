@@ -276,10 +276,13 @@ impl Fetcher {
     /// Adds a session. It is asked about everything that nobody holds, and about big files under way.
     pub fn add_peer(&mut self, session: SessionId, now: Duration) {
         self.tick(now);
-        if self.peers.contains_key(&session) {
-            return;
+        match self.peers.get_mut(&session) {
+            Some(peer) if peer.resting => peer.resting = false,
+            Some(_) => return,
+            None => {
+                self.peers.insert(session, Peer::new(self.now));
+            }
         }
-        self.peers.insert(session, Peer::new(self.now));
         self.ready.insert(session);
         let keys = self.orphans.iter().chain(&self.active);
         let roots: Vec<_> = keys
@@ -290,11 +293,37 @@ impl Fetcher {
 
     /// Removes a session: what it had under way is asked for elsewhere.
     pub fn remove_peer(&mut self, session: SessionId) {
+        self.forget_holder(session);
         let Some(peer) = self.peers.remove(&session) else {
             return;
         };
-        self.ready.remove(&session);
         self.release(peer.in_flight);
+        for (id, asked) in peer.requests {
+            for slot in asked.slots.into_iter().filter(|slot| slot.live) {
+                self.drop_ask(slot.item, session, id);
+                self.requeue(slot.item);
+            }
+        }
+    }
+
+    /// Asks this session for nothing more: its peer is asked over another one. What was asked of it is still awaited
+    /// from it, so that no byte comes twice; [`Fetcher::remove_peer`] gives that up, [`Fetcher::add_peer`] takes
+    /// the session back.
+    pub fn rest_peer(&mut self, session: SessionId) {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.resting = true;
+            self.forget_holder(session);
+        }
+    }
+
+    /// Whether this session is asked for anything.
+    fn is_asked(&self, session: SessionId) -> bool {
+        self.peers.get(&session).is_some_and(|peer| !peer.resting)
+    }
+
+    /// A session counts no more among the holders of anything.
+    fn forget_holder(&mut self, session: SessionId) {
+        self.ready.remove(&session);
         let keys: Vec<_> = self
             .contents
             .iter_mut()
@@ -305,12 +334,6 @@ impl Fetcher {
             .collect();
         for key in keys {
             self.drop_holder(key, session);
-        }
-        for (id, asked) in peer.requests {
-            for slot in asked.slots.into_iter().filter(|slot| slot.live) {
-                self.drop_ask(slot.item, session, id);
-                self.requeue(slot.item);
-            }
         }
     }
 

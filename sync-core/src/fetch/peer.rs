@@ -83,6 +83,8 @@ pub(super) struct Peer {
     pub(super) odd: u16,
     /// It left requests without an answer; until it answers it gets one small request at a time.
     pub(super) slow: bool,
+    /// It is asked for nothing more.
+    pub(super) resting: bool,
     last_answer: Duration,
     /// How long a request takes, averaged.
     pub(super) usual: Duration,
@@ -112,6 +114,7 @@ impl Peer {
             bad: 0,
             odd: 0,
             slow: false,
+            resting: false,
             last_answer: now,
             usual: Duration::ZERO,
             base: [Duration::MAX; 2],

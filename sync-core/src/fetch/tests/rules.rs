@@ -494,3 +494,77 @@ fn those_who_asked_hear_what_comes() {
     let bits = f.handle_who_has(s(2), root).expect("fetched").bits;
     assert_eq!(bits.iter().map(|byte| byte.count_ones()).sum::<u32>(), 2);
 }
+
+#[test]
+fn a_session_that_rests_answers_to_the_end_and_is_asked_for_nothing_more() {
+    let mut f = fetcher(2);
+    let (first, bytes) = small(1, 100);
+    f.want(first, 100, &[s(1)], Duration::ZERO);
+    let sent = requests(&drain(&mut f, Duration::ZERO));
+    assert_eq!(sent[0].0, s(1));
+    f.rest_peer(s(1));
+    // What is under way isn't asked for again, and nothing new is asked there.
+    let (second, _) = small(2, 100);
+    f.want(second, 100, &[s(1)], MS);
+    f.add_holder(first, s(2));
+    assert!(requests(&drain(&mut f, MS)).is_empty());
+    f.handle_object(s(1), sent[0].1.id, 0, Some(bytes), 2 * MS);
+    let outputs = drain(&mut f, 2 * MS);
+    assert!(matches!(outputs[..], [FetchOutput::SmallDone { content, .. }] if content == first));
+    f.add_holder(second, s(2));
+    let sent = requests(&drain(&mut f, 2 * MS));
+    assert_eq!((sent.len(), sent[0].0), (1, s(2)));
+    // Back in use, it is asked as before.
+    f.rest_peer(s(2));
+    f.add_peer(s(1), 3 * MS);
+    let (third, _) = small(3, 100);
+    f.want(third, 100, &[s(1), s(2)], 3 * MS);
+    let sent = requests(&drain(&mut f, 3 * MS));
+    assert_eq!((sent.len(), sent[0].0), (1, s(1)));
+}
+
+#[test]
+fn what_a_session_that_rests_left_unanswered_is_asked_elsewhere_when_it_ends() {
+    let mut f = fetcher(2);
+    let (root, _) = small(1, 100);
+    f.want(root, 100, &[s(1)], Duration::ZERO);
+    assert_eq!(requests(&drain(&mut f, Duration::ZERO))[0].0, s(1));
+    f.rest_peer(s(1));
+    f.add_holder(root, s(2));
+    assert!(requests(&drain(&mut f, MS)).is_empty());
+    f.remove_peer(s(1));
+    let sent = requests(&drain(&mut f, MS));
+    assert_eq!((sent.len(), sent[0].0), (1, s(2)));
+    assert_eq!(
+        f.status().in_flight,
+        f.rates(s(2)).map_or(0, |r| r.in_flight)
+    );
+}
+
+#[test]
+fn what_was_asked_of_a_silent_session_is_asked_anew_and_its_late_answer_does_no_harm() {
+    let mut f = fetcher(2);
+    let (root, bytes) = small(1, 100);
+    f.want(root, 100, &[s(1), s(2)], Duration::ZERO);
+    let first = requests(&drain(&mut f, Duration::ZERO)).remove(0);
+    let (used, other) = (first.0, if first.0 == s(1) { s(2) } else { s(1) });
+    // One that is still asked isn't given up.
+    f.give_up(used);
+    assert!(drain(&mut f, MS).is_empty());
+    f.rest_peer(used);
+    f.give_up(used);
+    let outputs = drain(&mut f, MS);
+    assert!(outputs.contains(&FetchOutput::Cancel(used, vec![first.1.id])));
+    let again = requests(&outputs);
+    assert_eq!((again.len(), again[0].0), (1, other));
+    f.handle_object(used, first.1.id, 0, Some(bytes.clone()), 2 * MS);
+    assert_eq!(f.peers[&used].bad, 0);
+    // Back in use, the numbers of its requests go on.
+    f.add_peer(used, 3 * MS);
+    f.rest_peer(other);
+    let (next, _) = small(2, 100);
+    f.want(next, 100, &[used], 3 * MS);
+    let sent = requests(&drain(&mut f, 3 * MS));
+    assert_eq!(sent[0].0, used);
+    assert_ne!(sent[0].1.id, first.1.id);
+}
