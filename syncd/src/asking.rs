@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::{
-    folder::{FolderAsk, report},
+    folder::{door::FolderAsk, report},
+    roster::RosterEntry,
     supervise::{ChildState, EndChild, ReviveChild},
-    wiring::{RosterEntry, Wires, part},
+    wiring::{Wires, part},
 };
 
 /// How long a folder may take to say how it stands.
@@ -22,7 +23,7 @@ const END: Duration = Duration::from_secs(20);
 pub(crate) async fn report_of(wires: &Wires, tag: FolderTag, entry: &RosterEntry) -> Folder {
     if let Some(actor) = wires.folder(tag) {
         let (reply, answer) = oneshot::channel();
-        actor.do_send(FolderAsk::Report(reply));
+        actor.asks.do_send(FolderAsk::Report(reply));
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(report)) => return report,
             Err(_) => {

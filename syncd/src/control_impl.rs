@@ -23,9 +23,9 @@ use crate::{
     asking::{next_start, report_of},
     control::{Answer, Control, EventLog, NewFolder},
     daemon::Daemon,
-    discovery,
-    folder::{FolderAsk, report},
-    net::ListCandidates,
+    folder::{door::FolderAsk, report},
+    mechanisms,
+    net::door::ListCandidates,
     wiring::Wires,
 };
 
@@ -83,7 +83,7 @@ impl Control for DaemonControl {
                 listen: wires.listening().iter().map(ToString::to_string).collect(),
                 external: Vec::new(),
                 nat: None,
-                discovery: wires.mechanisms().await,
+                discovery: mechanisms::report(wires).await,
                 rates: Rates {
                     up: sum(|r| r.up),
                     down: sum(|r| r.down),
@@ -133,7 +133,7 @@ impl Control for DaemonControl {
             let (tag, _) = self.wires.find(&folder)?;
             let actor = self.wires.folder(tag).ok_or_else(Self::not_open)?;
             let (reply, answer) = oneshot::channel();
-            actor.do_send(FolderAsk::File(path, reply));
+            actor.asks.do_send(FolderAsk::File(path, reply));
             let answer = answer.await.map_err(|_| Self::not_open())?;
             answer.map_err(|e| ApiError::new(ErrorKind::Unavailable, e.to_string()))
         })
@@ -144,11 +144,11 @@ impl Control for DaemonControl {
             let (tag, _) = self.wires.find(&folder)?;
             let down =
                 || ApiError::new(ErrorKind::Unavailable, "the address book is being started");
-            let peers = self.wires.peers.addr().ok_or_else(down)?;
+            let peers = self.wires.peers.get().ok_or_else(down)?;
             let (reply, answer) = oneshot::channel();
-            peers.do_send(ListCandidates { folder: tag, reply });
+            peers.lists.do_send(ListCandidates { folder: tag, reply });
             let mut all = answer.await.map_err(|_| down())?;
-            all.extend(discovery::without_address(&self.wires, tag).await);
+            all.extend(mechanisms::without_address(&self.wires, tag).await);
             Ok(all)
         })
     }
@@ -163,7 +163,7 @@ impl Control for DaemonControl {
             let mut items = stopped(&report_of(&self.wires, tag, &entry).await, next);
             if let Some(actor) = self.wires.folder(tag) {
                 let (reply, answer) = oneshot::channel();
-                actor.do_send(FolderAsk::Errors(reply));
+                actor.asks.do_send(FolderAsk::Errors(reply));
                 items.extend(answer.await.map_err(|_| Self::not_open())?);
             }
             Ok(items)

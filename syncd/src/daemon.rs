@@ -30,10 +30,12 @@ use zeroize::Zeroizing;
 use crate::{
     asking::{end_part, report_of},
     control::NewFolder,
-    folder::{FolderAsk, open},
+    folder::{door::FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
-    net::{Member, RefreshFolder},
-    wiring::{self, FolderSettings, RosterEntry, Wires, hex, part},
+    net::{Member, door::FolderNews},
+    parts,
+    roster::{FolderSettings, RosterEntry},
+    wiring::{self, Wires, hex, part},
 };
 
 /// The daemon as what its owner changes: its folders, their secrets, its settings.
@@ -84,7 +86,7 @@ impl Daemon {
     pub(crate) fn start_folders(&self) {
         let tags: Vec<_> = self.wires.roster().keys().copied().collect();
         for tag in tags {
-            wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+            wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
         }
     }
 
@@ -161,7 +163,7 @@ impl Daemon {
         self.wires.secretless().retain(|e| e.id != entry.id);
         self.wires.roster().insert(tag, shared.clone());
         self.announce();
-        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
         info!(folder = %entry.name, path = %entry.path.display(), level = %entry.level, "added");
         let data = json!({ "path": entry.path.to_string_lossy(), "level": entry.level });
         self.wires
@@ -208,8 +210,8 @@ impl Daemon {
             FolderAction::Rescan => {
                 self.ask(tag, FolderAsk::Rescan)?;
                 self.wires.discovery.refresh(Refresh::Folder(tag));
-                if let Some(peers) = self.wires.peers.addr() {
-                    peers.do_send(RefreshFolder(tag));
+                if let Some(peers) = self.wires.peers.get() {
+                    peers.folders.do_send(FolderNews::Refresh(tag));
                 }
             }
             FolderAction::Approve => self.ask(tag, FolderAsk::Approve)?,
@@ -229,7 +231,7 @@ impl Daemon {
                     .with_hint("`syncctl folder show` says why"),
             );
         };
-        actor.do_send(ask);
+        actor.asks.do_send(ask);
         Ok(())
     }
 
@@ -261,7 +263,7 @@ impl Daemon {
     fn pause(&mut self, tag: FolderTag, paused: bool) -> Result<(), ApiError> {
         self.change(tag, |entry| entry.paused = paused)?;
         if let Some(actor) = self.wires.folder(tag) {
-            actor.do_send(FolderAsk::Pause(paused));
+            actor.asks.do_send(FolderAsk::Pause(paused));
         }
         Ok(())
     }
@@ -270,7 +272,7 @@ impl Daemon {
         let entry = self.change(tag, |entry| entry.options.insert(key, value))?;
         self.announce();
         if let Some(actor) = self.wires.folder(tag) {
-            actor.do_send(FolderAsk::Tune(Box::new(entry.clone())));
+            actor.asks.do_send(FolderAsk::Tune(Box::new(entry.clone())));
         }
         self.wires.events.push(
             EventType::FolderSettings,
@@ -295,7 +297,7 @@ impl Daemon {
             open::forget(&self.wires.home, &hex(&tag.0), false).map_err(|e| e.to_string());
         let adopted =
             adopted.and_then(|()| open::adopt(&entry.path, &self.wires.home, entry.member.keys()));
-        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
         adopted.map_err(|e| {
             ApiError::new(
                 ErrorKind::Internal,
@@ -331,7 +333,7 @@ impl Daemon {
                 self.change(tag, |entry| entry.path.clone_from(&path))
                     .map(drop)
             });
-        wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+        wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
         moved
     }
 

@@ -455,7 +455,7 @@ mod tests {
         let options = book.entries()[0].options.clone();
         assert_eq!(known_hosts(&options), ["nas:1"]);
         assert!(!options.get(&LAN));
-        let disk = crate::wiring::FolderSettings::from(&options);
+        let disk = crate::roster::FolderSettings::from(&options);
         assert_eq!(
             (disk.archive_days, disk.min_free, disk.rescan),
             (7, 1000, 60)

@@ -13,13 +13,17 @@ pub mod folders;
 pub mod home;
 pub mod lock;
 pub mod log;
+mod mechanisms;
 mod net;
 pub mod options;
+mod parts;
 pub mod policy;
 mod program;
+mod roster;
 pub mod run;
 mod say;
 mod shutdown;
+mod slot;
 pub mod supervise;
 mod wiring;
 

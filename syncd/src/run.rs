@@ -26,10 +26,9 @@ use crate::{
     control::{Control, ControlError, ControlSocket, NewFolder},
     control_impl::DaemonControl,
     daemon::{Daemon, LoadError},
-    discovery,
     home::{Home, HomeError},
     lock::{Lock, LockError},
-    log, say, shutdown,
+    log, mechanisms, parts, say, shutdown,
     supervise::{Board, Root, Settled},
     wiring::{self, Wires, unix_ns},
 };
@@ -173,7 +172,7 @@ async fn serve(
         Default::default()
     };
     let device = DeviceIdentity::load_or_create(&home.identity(), unix_ns())?;
-    let sockets = wiring::open_port(&settings, settings.listen().port)?;
+    let sockets = parts::open_port(&settings, settings.listen().port)?;
     let control_socket = ControlSocket::bind(&home.socket()).await?;
     let no_random = |e: getrandom::Error| RunError::System {
         doing: "drawing a random number",
@@ -211,9 +210,9 @@ async fn serve(
     };
 
     let root = &wires.root;
-    wiring::add(root, wiring::peers(&wires));
-    wiring::add(root, wiring::listener(&wires, Some(sockets)));
-    discovery::start(&wires);
+    wiring::add(root, parts::peers(&wires));
+    wiring::add(root, parts::listener(&wires, Some(sockets)));
+    mechanisms::start(&wires);
     daemon.lock().await.start_folders();
     if start.foreground {
         shutdown::watch_signals(stop.clone(), daemon).map_err(|source| RunError::System {
@@ -240,7 +239,7 @@ async fn serve(
         let serving = CancellationToken::new();
         wiring::add(
             root,
-            wiring::control(&wires, control_socket, control, serving),
+            parts::control(&wires, control_socket, control, serving),
         );
         let _ = wires.root.send(Settled).await;
         if let Some(Begun { folder, secret }) = folder

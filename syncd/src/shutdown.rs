@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::{
     asking::end_part,
     daemon::Daemon,
-    discovery,
+    mechanisms,
     wiring::{Wires, part},
 };
 
@@ -71,7 +71,7 @@ pub(crate) async fn stop_all(wires: &Arc<Wires>) {
     wires.events.push(EventType::Stopping, None, json!({}));
     let deadline = began + DEADLINE;
     let first = async {
-        discovery::end(wires).await;
+        mechanisms::end(wires).await;
         let _ = end_part(wires, part::LISTENER.to_owned()).await;
         let _ = end_part(wires, part::PEERS.to_owned()).await;
     };

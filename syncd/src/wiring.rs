@@ -8,7 +8,7 @@
 //!   mechanisms   Discovered             NewSession ┌── ListenerActor
 //!   of discovery ────────────▶ PeersActor ◀────────┤
 //!        ▲ Order              │   ▲                └── dialling tasks
-//!                   PeerUp,   │   │ BanPeer, FolderUp, FolderDown
+//!                   PeerUp,   │   │ BanPeer, FolderNews
 //!                   PeerDown  ▼   │
 //!   session readers ───────▶ FolderActor (one for each folder, on its own thread)
 //!               FromPeer      ▲ ▲ │ jobs              results
@@ -25,17 +25,15 @@
 //! A session's actor belongs to PeersActor, a folder's watcher and store to its FolderActor: they are started
 //! there, and tell there when they end.
 //!
-//! This module owns the addresses and the factories. It holds no logic beyond that.
+//! This module owns the ways to the parts, and knows none of them: a way is a door, which names what a part takes
+//! (`net/door.rs`, `folder/door.rs`). How parts are made is in [`crate::parts`]. It holds no logic beyond that.
 
-mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
@@ -43,11 +41,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle};
+use actix::{Addr, Arbiter, ArbiterHandle};
 use sync_core::{
-    control::{ARCHIVE_DAYS, ApiError, ErrorKind, FolderRef, MIN_FREE, Mechanism, RESCAN},
+    control::{ApiError, ErrorKind, FolderRef},
     ids::PeerKey,
-    options::Values,
     time::Now,
 };
 use sync_discovery::{
@@ -58,18 +55,18 @@ use sync_net::{Config as SessionConfig, Gate, Hello, actor::ListenerActor, strea
 use tokio::runtime::Handle;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-pub(crate) use parts::{FolderWatch, add, book, control, folder, listener, open_port, peers};
-
 use crate::{
     config::Settings,
     control::EventLog,
-    discovery::{self, Discovery},
-    folder::{FolderActor, pools::Pools},
+    discovery::Discovery,
+    folder::{door::FolderDoor, pools::Pools},
     folders::{self, FolderEntry},
     home::Home,
     log::LogControl,
-    net::{Member, PeersActor},
-    supervise::{Board, ChildState, Root},
+    net::door::PeersDoor,
+    roster::RosterEntry,
+    slot::{Reach, Slot},
+    supervise::{AddChild, Board, ChildSpec, Root},
 };
 
 /// Names of the parts.
@@ -84,70 +81,6 @@ pub(crate) mod part {
     /// A folder.
     pub(crate) fn folder(tag: &sync_discovery::FolderTag) -> String {
         format!("folder {}", super::hex(&tag.0[..8]))
-    }
-}
-
-/// The present address of an actor that may be made anew.
-pub(crate) struct Slot<A: Actor>(Mutex<Option<Addr<A>>>);
-
-impl<A: Actor> fmt::Debug for Slot<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Slot").field(&self.addr().is_some()).finish()
-    }
-}
-
-impl<A: Actor> Default for Slot<A> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<A: Actor> Slot<A> {
-    pub(crate) fn set(&self, addr: Option<Addr<A>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addr;
-    }
-
-    /// The actor, if it is up.
-    pub(crate) fn addr(&self) -> Option<Addr<A>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .filter(Addr::connected)
-    }
-}
-
-/// A folder, as all parts know it.
-#[derive(Debug, Clone)]
-pub(crate) struct RosterEntry {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) member: Arc<Member>,
-    pub(crate) paused: bool,
-    /// What its user chose of the options that folders have.
-    pub(crate) options: Values,
-    /// What of it concerns the disk.
-    pub(crate) settings: FolderSettings,
-}
-
-/// The settings of a folder that concern its disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FolderSettings {
-    /// Days that replaced and deleted files are kept.
-    pub(crate) archive_days: u32,
-    /// Bytes that are left free.
-    pub(crate) min_free: u64,
-    /// Seconds between two looks at the whole disk.
-    pub(crate) rescan: u64,
-}
-
-impl From<&Values> for FolderSettings {
-    fn from(options: &Values) -> Self {
-        Self {
-            archive_days: options.get(&ARCHIVE_DAYS).0,
-            min_free: options.get(&MIN_FREE).0,
-            rescan: options.get(&RESCAN).0.as_secs(),
-        }
     }
 }
 
@@ -185,10 +118,10 @@ impl Drop for Engines {
     }
 }
 
-/// A folder's actor, and whether it can take sessions.
+/// The way to a folder, and whether it can take sessions.
 #[derive(Debug, Clone)]
-struct FolderAddr {
-    addr: Addr<FolderActor>,
+struct FolderWay {
+    door: FolderDoor,
     ready: bool,
 }
 
@@ -214,11 +147,11 @@ pub(crate) struct Wires {
     pub(crate) pools: Pools,
     settings: RwLock<Settings>,
     roster: Mutex<BTreeMap<FolderTag, RosterEntry>>,
-    folders: Mutex<BTreeMap<FolderTag, FolderAddr>>,
+    folders: Mutex<BTreeMap<FolderTag, FolderWay>>,
     /// Folders on the list whose secret is gone.
     secretless: Mutex<Vec<FolderEntry>>,
-    pub(crate) peers: Slot<PeersActor>,
-    pub(crate) listener: Slot<ListenerActor>,
+    pub(crate) peers: Slot<PeersDoor>,
+    pub(crate) listener: Slot<Addr<ListenerActor>>,
     pub(crate) discovery: Discovery,
     pub(crate) listening: Mutex<Vec<SocketAddr>>,
     pub(crate) port: AtomicU16,
@@ -322,24 +255,43 @@ impl Wires {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The actor of a folder, if it is up.
-    pub(crate) fn folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
-        self.folders()
-            .get(&tag)
-            .map(|f| f.addr.clone())
-            .filter(Addr::connected)
+    /// The way to a folder, if it is up.
+    pub(crate) fn folder(&self, tag: FolderTag) -> Option<FolderDoor> {
+        let folders = self.folders();
+        let door = folders.get(&tag).map(|f| f.door.clone());
+        door.filter(Reach::is_up)
     }
 
-    /// The actor of a folder, if it can take sessions.
-    pub(crate) fn ready_folder(&self, tag: FolderTag) -> Option<Addr<FolderActor>> {
-        self.folders()
-            .get(&tag)
-            .filter(|f| f.ready)
-            .map(|f| f.addr.clone())
-            .filter(Addr::connected)
+    /// The way to a folder, if it can take sessions.
+    pub(crate) fn ready_folder(&self, tag: FolderTag) -> Option<FolderDoor> {
+        let folders = self.folders();
+        let ready = folders.get(&tag).filter(|f| f.ready);
+        ready.map(|f| f.door.clone()).filter(Reach::is_up)
     }
 
-    fn folders(&self) -> MutexGuard<'_, BTreeMap<FolderTag, FolderAddr>> {
+    /// A folder is there, and may take sessions or not yet.
+    pub(crate) fn set_folder(&self, tag: FolderTag, door: FolderDoor, ready: bool) {
+        self.folders().insert(tag, FolderWay { door, ready });
+    }
+
+    /// A folder takes no sessions for now.
+    pub(crate) fn folder_not_ready(&self, tag: FolderTag) {
+        if let Some(folder) = self.folders().get_mut(&tag) {
+            folder.ready = false;
+        }
+    }
+
+    /// A folder is down.
+    pub(crate) fn remove_folder(&self, tag: FolderTag) {
+        self.folders().remove(&tag);
+    }
+
+    /// Who takes what others find; looked up at each start.
+    pub(crate) fn book(&self) -> Result<PeersDoor, &'static str> {
+        self.peers.get().ok_or("the address book is down")
+    }
+
+    fn folders(&self) -> MutexGuard<'_, BTreeMap<FolderTag, FolderWay>> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -412,25 +364,11 @@ impl Wires {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Each way to be found, for reports.
-    pub(crate) async fn mechanisms(&self) -> Vec<Mechanism> {
-        let mut all = discovery::status(self).await;
-        let port = self.port.load(Ordering::Relaxed);
-        let down = match self.board.state(part::LISTENER) {
-            Some(ChildState::Waiting { reason, .. } | ChildState::Failed { reason }) => {
-                Some(reason)
-            }
-            _ => None,
-        };
-        all.push(Mechanism {
-            name: "incoming".to_owned(),
-            on: down.is_none(),
-            detail: Some(down.unwrap_or_else(|| format!("TCP port {port}"))),
-            trouble: Vec::new(),
-        });
-        all
-    }
+/// Starts a part.
+pub(crate) fn add(root: &Addr<Root>, spec: ChildSpec) {
+    root.do_send(AddChild(spec));
 }
 
 /// Nanoseconds since 1970 by the system's clock.

@@ -8,7 +8,7 @@ use super::Daemon;
 use crate::{
     asking::end_part,
     config::{self, ConfigError, Settings},
-    discovery,
+    mechanisms, parts,
     wiring::{self, part},
 };
 
@@ -29,12 +29,12 @@ impl Daemon {
         if old.log() != new.log() {
             self.wires.log.set(new.log().as_deref());
         }
-        discovery::reload(&self.wires, self.wires.want()).await;
+        mechanisms::reload(&self.wires, self.wires.want()).await;
         if old.name() != new.name() {
             // One that is slow to end comes back by itself, with the new name.
             let ended = end_part(&self.wires, part::LISTENER.to_owned()).await;
             if ended.is_ok() {
-                wiring::add(&self.wires.root, wiring::listener(&self.wires, None));
+                wiring::add(&self.wires.root, parts::listener(&self.wires, None));
             }
         }
         let now: Vec<_> = reloaded.now.iter().map(|option| option.name).collect();

@@ -12,7 +12,9 @@ use crate::{
     asking::end_part,
     folder::open,
     folders::FolderEntry,
-    wiring::{self, RosterEntry, hex, part},
+    parts,
+    roster::RosterEntry,
+    wiring::{self, hex, part},
 };
 
 impl Daemon {
@@ -33,7 +35,7 @@ impl Daemon {
         // Off the list next: after a crash half-way, what is left is of no harm.
         if let Err(error) = self.book.remove(&id) {
             self.put_back(tag, entry);
-            wiring::add(&self.wires.root, wiring::folder(&self.wires, tag));
+            wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
             return Err(internal(error));
         }
         self.secrets.remove(&id).map_err(internal)?;

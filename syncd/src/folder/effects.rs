@@ -17,7 +17,7 @@ use sync_store::{
 use tracing::{debug, info, warn};
 
 use super::{FolderActor, messages::JobTold, open::OnDisk};
-use crate::{net::BanPeer, policy::Down};
+use crate::{net::door::BanPeer, policy::Down};
 
 impl FolderActor {
     /// Does all that the driver wants, and sets the timer for its next wish.
@@ -88,8 +88,8 @@ impl FolderActor {
                 link.actor.do_send(SendControl(bytes));
             }
             Effect::Ban { session, reason } => {
-                if let Some(peers) = self.wires.peers.addr() {
-                    peers.do_send(BanPeer { session, reason });
+                if let Some(peers) = self.wires.peers.get() {
+                    peers.bans.do_send(BanPeer { session, reason });
                 }
             }
             Effect::Event(event) => self.tell(event),

@@ -1,35 +1,37 @@
-//! What a folder's actor can be told, and how it takes it.
+//! How a folder's actor takes what it is told.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
-use sync_core::{
-    control::{ErrorItem, FileInfo, Folder},
-    engine::{Arrival, Input},
-    ids::SessionId,
-    index::IndexError,
-    message::EngineMessage,
-};
-use sync_net::{
-    Goodbye,
-    actor::{Close, PeerActor},
-    stream::SessionHandle,
-};
+use sync_core::engine::Input;
+use sync_net::{Goodbye, actor::Close};
 use sync_store::{
     actor::{StoreDied, Watched},
     driver::JobResult,
     watch::{Dirty, WatchEvent},
 };
-use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{
-    FolderActor, Link,
+    FolderActor,
+    door::{AllPeersDown, FolderAsk, FolderDoor, FromPeer, PeerDown, PeerUp, Received},
     open::{self, OnDisk},
     permits::Permit,
-    serve,
+    report::Link,
+    serve::{self, ServeTrouble},
 };
-use crate::{net::PeerInfo, wiring::RosterEntry};
+
+impl From<Addr<FolderActor>> for FolderDoor {
+    fn from(actor: Addr<FolderActor>) -> Self {
+        Self {
+            up: actor.clone().recipient(),
+            down: actor.clone().recipient(),
+            all_down: actor.clone().recipient(),
+            from_peer: actor.clone().recipient(),
+            asks: actor.recipient(),
+        }
+    }
+}
 
 /// Closes the folder: what runs is finished, the index is flushed, then the actor ends.
 #[derive(Debug, Message)]
@@ -89,19 +91,6 @@ impl Handler<Watched> for FolderActor {
     }
 }
 
-/// A session with a member stands.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct PeerUp {
-    pub(crate) info: Arc<PeerInfo>,
-    /// For bulk.
-    pub(crate) handle: SessionHandle,
-    /// For all else.
-    pub(crate) actor: Addr<PeerActor>,
-    /// What the peer asks for, to be answered from the folder's store.
-    pub(crate) requests: serve::Queue,
-}
-
 impl Handler<PeerUp> for FolderActor {
     type Result = ();
 
@@ -116,12 +105,13 @@ impl Handler<PeerUp> for FolderActor {
             actor.do_send(Close(Goodbye::Busy));
             return;
         };
-        requests.serve(
+        serve::start(
             &self.wires.runtime,
+            requests,
             handle,
             Arc::clone(&info),
             reading,
-            ctx.address().downgrade(),
+            ctx.address().recipient().downgrade(),
         );
         let (session, peer, level) = (info.session, info.peer, info.level);
         self.sessions.insert(session, Link { info, actor });
@@ -136,13 +126,6 @@ impl Handler<PeerUp> for FolderActor {
     }
 }
 
-/// A session is over.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct PeerDown {
-    pub(crate) session: SessionId,
-}
-
 impl Handler<PeerDown> for FolderActor {
     type Result = ();
 
@@ -153,11 +136,6 @@ impl Handler<PeerDown> for FolderActor {
     }
 }
 
-/// Whoever had the sessions has lost them.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct AllPeersDown;
-
 impl Handler<AllPeersDown> for FolderActor {
     type Result = ();
 
@@ -167,23 +145,6 @@ impl Handler<AllPeersDown> for FolderActor {
             self.handle_input(Input::PeerDown { session }, ctx);
         }
     }
-}
-
-/// Something came from a peer.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// A control message.
-    Message(EngineMessage),
-    /// Objects of answers.
-    Objects(Vec<Arrival>),
-}
-
-/// Something came from a peer. The next is sent when this has been handled.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FromPeer {
-    pub(crate) session: SessionId,
-    pub(crate) received: Received,
 }
 
 impl Handler<FromPeer> for FolderActor {
@@ -202,16 +163,6 @@ impl Handler<FromPeer> for FolderActor {
             }
         }
     }
-}
-
-/// What went wrong when a peer was served.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) enum ServeTrouble {
-    /// These paths don't hold what the index says.
-    Suspects(serve::Suspects),
-    /// The index can't answer.
-    Index(IndexError),
 }
 
 impl Handler<ServeTrouble> for FolderActor {
@@ -234,28 +185,6 @@ impl Handler<StoreDied> for FolderActor {
             self.fail(reason, ctx);
         }
     }
-}
-
-/// What the user wants of a folder.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) enum FolderAsk {
-    /// Its state.
-    Report(oneshot::Sender<Folder>),
-    /// What is stuck.
-    Errors(oneshot::Sender<Vec<ErrorItem>>),
-    /// Why a file is as it is.
-    File(Vec<u8>, oneshot::Sender<Result<FileInfo, IndexError>>),
-    /// Let it rest, or go on.
-    Pause(bool),
-    /// Look at everything.
-    Rescan,
-    /// Let held deletions go.
-    Approve,
-    /// Fetch them back.
-    Reject,
-    /// It has other settings.
-    Tune(Box<RosterEntry>),
 }
 
 impl Handler<FolderAsk> for FolderActor {

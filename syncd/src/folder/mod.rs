@@ -9,10 +9,12 @@
 //! |---|---|
 //! | [`open`] | where a folder's things lie |
 //! | [`pools`] | the threads that run the jobs of all folders |
-//! | [`serve`] | answers peers' requests |
+//! | [`requests`], [`serve`] | the door for peers' requests, and who answers them |
 //! | [`report`] | tells the state in the words of the control API |
-//! | [`messages`] | what the actor can be told |
+//! | [`door`] | what the actor can be told by others |
+//! | [`messages`] | how it takes that |
 //! | [`effects`] | what each effect leads to |
+//! | [`watch`] | tells others that the folder is ready, or down |
 //!
 //! The folder's watcher and its chunk store are actors of their own, started and stopped with the folder: the
 //! first on this thread, the second beside the network's actors, since peers mustn't wait for the engine.
@@ -20,13 +22,16 @@
 //! If the folder fails, or the watcher or the store breaks off, the actor ends and says why; the supervisor opens
 //! the folder anew.
 
+pub(crate) mod door;
 mod effects;
 mod messages;
 pub(crate) mod open;
 mod permits;
 pub(crate) mod pools;
 pub(crate) mod report;
-pub(crate) mod serve;
+pub(crate) mod requests;
+mod serve;
+pub(crate) mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -39,39 +44,31 @@ use sync_core::{
     index::{Index, IndexError},
 };
 use sync_discovery::FolderTag;
-use sync_net::actor::PeerActor;
 use sync_store::{
     actor::{Stop, StoreActor, WatcherActor},
     driver::{Driver, View},
 };
 use tracing::{info, warn};
 
-pub(crate) use messages::{
-    AllPeersDown, FolderAsk, FromPeer, PeerDown, PeerUp, Received, ServeTrouble, StopFolder,
-};
+pub(crate) use messages::StopFolder;
 
 use self::{
     open::{OnDisk, Places},
     permits::Permits,
+    report::Link,
     serve::Reading,
+    watch::FolderWatch,
 };
 use crate::{
-    net::PeerInfo,
     policy::Down,
-    wiring::{FolderWatch, RosterEntry, Wires},
+    roster::RosterEntry,
+    wiring::{Wires, hex},
 };
 
 /// Reads for peers at once.
 const READERS: usize = 2;
 /// Findings of scans that the engine hasn't taken yet.
 const SCAN_BATCHES: usize = 4;
-
-/// A session with a peer, as the folder knows it.
-#[derive(Debug)]
-pub(crate) struct Link {
-    info: Arc<PeerInfo>,
-    actor: Addr<PeerActor>,
-}
 
 /// The actor.
 pub(crate) struct FolderActor {
@@ -96,7 +93,7 @@ impl FolderActor {
         entry: RosterEntry,
         watch: FolderWatch,
     ) -> Self {
-        let id = crate::wiring::hex(&tag.0);
+        let id = hex(&tag.0);
         let places = OnDisk {
             root: entry.path.clone(),
             places: Places {
@@ -139,7 +136,7 @@ impl FolderActor {
         self.hint = None;
         self.watch_root(ctx);
         info!(folder = %self.entry.name, path = %self.entry.path.display(), "open");
-        self.watch.ready(actor);
+        self.watch.ready(actor.into());
     }
 
     /// The driver closes the folder: nobody uses it any more.

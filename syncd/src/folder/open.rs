@@ -16,7 +16,7 @@ use sync_store::{
     sled_index::{OpenError, Opened, Options, SledIndex},
 };
 
-use crate::wiring::RosterEntry;
+use crate::roster::RosterEntry;
 
 /// Where a folder's own things lie.
 #[derive(Debug, Clone)]

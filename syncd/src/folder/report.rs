@@ -1,7 +1,8 @@
 //! What a folder says of itself, in the words of the control API.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use actix::Addr;
 use sync_core::{
     control::{
         Counts, Dot, ErrorItem, FileInfo, FileState, Folder, FolderState, Held, Holder, Need, Peer,
@@ -18,12 +19,20 @@ use sync_core::{
     trouble::Trouble,
     version::Version,
 };
+use sync_net::actor::PeerActor;
 
-use super::Link;
 use crate::{
     folders::{self, FolderEntry},
-    wiring::RosterEntry,
+    net::PeerInfo,
+    roster::RosterEntry,
 };
+
+/// A session with a peer, as the folder knows it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(super) info: Arc<PeerInfo>,
+    pub(super) actor: Addr<PeerActor>,
+}
 
 /// A folder that isn't open: nothing is known but its entry in the list.
 pub(crate) fn closed(

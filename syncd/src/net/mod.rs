@@ -5,10 +5,12 @@
 //! | [`swarm`] | decides: a machine without sockets, actors and clocks |
 //! | [`PeersActor`] | does what the swarm decides: dials, drives sessions, tells folders |
 //! | [`Member`] | gives a folder's keys to the handshake |
-//! | [`orders`] | what the actor can be told |
+//! | [`door`] | what the actor can be told by others |
+//! | [`orders`] | how it takes that |
 //! | [`reader`] | carries what a session receives to its folder, one piece at a time |
 //! | [`PeerInfo`] | what is known of a session, for reports |
 
+pub(crate) mod door;
 mod info;
 mod member;
 mod orders;
@@ -18,7 +20,5 @@ pub mod swarm;
 
 pub(crate) use info::{PeerInfo, found_by};
 pub(crate) use member::Member;
-pub(crate) use orders::{
-    BanPeer, FolderComes, FolderDown, FolderUp, ListCandidates, RefreshFolder, StopPeers,
-};
+pub(crate) use orders::StopPeers;
 pub(crate) use peers::PeersActor;

@@ -1,106 +1,59 @@
-//! What the address book and the sessions can be told.
+//! How the owner of the sessions takes what it is told.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use actix::prelude::*;
 use sync_core::{
     control::{Candidate, CandidateState},
-    ids::SessionId,
     net_message::NetControl,
     path::display_bytes,
 };
 use sync_discovery::{
-    FolderTag, Source,
+    Source,
     book::{BookEntry, EntryState},
 };
-use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::{info::found_by, peers::PeersActor, reader::FromPeerNet};
+use super::{
+    door::{BanPeer, FolderNews, ListCandidates, PeersDoor},
+    info::found_by,
+    peers::PeersActor,
+    reader::FromPeerNet,
+};
 
-/// A folder's actor is up: its members may be dialled and let in.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FolderUp(pub(crate) FolderTag);
-
-/// A folder's actor is down, for a while or for good.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FolderDown(pub(crate) FolderTag);
-
-/// A folder is on the list, and about to be opened.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct FolderComes(pub(crate) FolderTag);
-
-impl Handler<FolderComes> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, FolderComes(tag): FolderComes, ctx: &mut Self::Context) {
-        self.learn(tag);
-        self.pump(ctx);
+impl From<Addr<PeersActor>> for PeersDoor {
+    fn from(actor: Addr<PeersActor>) -> Self {
+        Self {
+            folders: actor.clone().recipient(),
+            bans: actor.clone().recipient(),
+            lists: actor.clone().recipient(),
+            found: actor.clone().recipient(),
+            sessions: actor.recipient(),
+        }
     }
 }
 
-impl Handler<FolderUp> for PeersActor {
+impl Handler<FolderNews> for PeersActor {
     type Result = ();
 
-    fn handle(&mut self, FolderUp(tag): FolderUp, ctx: &mut Self::Context) {
-        self.learn(tag);
-        self.swarm.handle_folder_up(tag, self.now());
-        self.pump(ctx);
-    }
-}
-
-impl Handler<FolderDown> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, FolderDown(tag): FolderDown, ctx: &mut Self::Context) {
-        let listed = self.wires.roster().contains_key(&tag);
-        match listed {
-            true => self.swarm.handle_folder_down(tag, self.now()),
-            false => self.swarm.remove_folder(tag),
+    fn handle(&mut self, news: FolderNews, ctx: &mut Self::Context) {
+        match news {
+            FolderNews::Comes(tag) => self.learn(tag),
+            FolderNews::Up(tag) => {
+                self.learn(tag);
+                self.swarm.handle_folder_up(tag, self.now());
+            }
+            FolderNews::Down(tag) => {
+                let listed = self.wires.roster().contains_key(&tag);
+                match listed {
+                    true => self.swarm.handle_folder_down(tag, self.now()),
+                    false => self.swarm.remove_folder(tag),
+                }
+            }
+            FolderNews::Refresh(tag) => self.swarm.refresh(tag, self.now()),
         }
         self.pump(ctx);
     }
-}
-
-/// The machine has these addresses now.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct NetworkIs(pub(super) BTreeSet<IpAddr>);
-
-impl Handler<NetworkIs> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, NetworkIs(addresses): NetworkIs, ctx: &mut Self::Context) {
-        self.swarm.handle_addresses(addresses, self.now());
-        self.pump(ctx);
-    }
-}
-
-/// The user wants a folder's members looked for now.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct RefreshFolder(pub(crate) FolderTag);
-
-impl Handler<RefreshFolder> for PeersActor {
-    type Result = ();
-
-    fn handle(&mut self, RefreshFolder(tag): RefreshFolder, ctx: &mut Self::Context) {
-        self.swarm.refresh(tag, self.now());
-        self.pump(ctx);
-    }
-}
-
-/// A peer misbehaves.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BanPeer {
-    /// The session.
-    pub(crate) session: SessionId,
-    /// What it did.
-    pub(crate) reason: String,
 }
 
 impl Handler<BanPeer> for PeersActor {
@@ -138,16 +91,6 @@ impl Handler<StopPeers> for PeersActor {
         // A peer that doesn't take the goodbye holds nobody up.
         ctx.run_later(Duration::from_secs(2), |_, ctx| ctx.stop());
     }
-}
-
-/// Asks for every candidate of a folder.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ListCandidates {
-    /// The folder.
-    pub(crate) folder: FolderTag,
-    /// Who asks.
-    pub(crate) reply: oneshot::Sender<Vec<Candidate>>,
 }
 
 impl Handler<ListCandidates> for PeersActor {

@@ -8,8 +8,9 @@
 //! tells to begin anew.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    net::IpAddr,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -37,12 +38,14 @@ use tracing::{debug, info, warn};
 
 use super::{
     PeerInfo,
-    orders::NetworkIs,
     reader::{self, Doors},
     swarm::{Facts, Full, Notice, Output, Swarm, Unreached},
 };
 use crate::{
-    folder::{AllPeersDown, PeerDown, PeerUp, serve},
+    folder::{
+        door::{AllPeersDown, PeerDown, PeerUp},
+        requests,
+    },
     policy::Down,
     supervise::{Reporter, RestartChild},
     wiring::{Wires, part, unix_ns},
@@ -259,15 +262,15 @@ impl PeersActor {
         let actor = PeerActor::new(session.0, *connected, sender, ctx.address().recipient());
         let handle = actor.handle().clone();
         let actor = actor.start();
-        let (objects, requests) = serve::door();
-        folder.do_send(PeerUp {
+        let (objects, requests) = requests::door();
+        folder.up.do_send(PeerUp {
             info: Arc::clone(&info),
             handle: handle.clone(),
             actor: actor.clone(),
             requests,
         });
         let doors = Doors {
-            folder,
+            folder: folder.from_peer,
             objects,
             net: ctx.address().recipient(),
         };
@@ -292,8 +295,8 @@ impl PeersActor {
         let Some(Link { folder, info, .. }) = self.links.remove(&session) else {
             return;
         };
-        if let Some(actor) = self.wires.ready_folder(folder) {
-            actor.do_send(PeerDown { session });
+        if let Some(door) = self.wires.ready_folder(folder) {
+            door.down.do_send(PeerDown { session });
         }
         if last {
             info!(device = %info.peer, name = %info.name, %reason, "disconnected");
@@ -404,7 +407,7 @@ impl Actor for PeersActor {
         for tag in roster {
             self.learn(tag);
             if let Some(folder) = self.wires.ready_folder(tag) {
-                folder.do_send(AllPeersDown);
+                folder.all_down.do_send(AllPeersDown);
                 self.swarm.handle_folder_up(tag, self.wires.mono());
             }
         }
@@ -423,6 +426,20 @@ impl Handler<NewSession> for PeersActor {
 
     fn handle(&mut self, NewSession(connected): NewSession, ctx: &mut Self::Context) {
         self.established(connected, None);
+        self.pump(ctx);
+    }
+}
+
+/// The machine has these addresses now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct NetworkIs(BTreeSet<IpAddr>);
+
+impl Handler<NetworkIs> for PeersActor {
+    type Result = ();
+
+    fn handle(&mut self, NetworkIs(addresses): NetworkIs, ctx: &mut Self::Context) {
+        self.swarm.handle_addresses(addresses, self.now());
         self.pump(ctx);
     }
 }

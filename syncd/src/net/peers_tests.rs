@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
-    net::ListCandidates,
-    supervise::Settled,
+    net::door::ListCandidates,
+    policy::Policy,
+    supervise::ChildSpec,
     wiring::{self, tests},
 };
 use std::net::SocketAddr;
@@ -14,9 +15,20 @@ use tokio::sync::oneshot;
 async fn an_address_of_our_own_is_not_dialled_again() {
     let (dir, wires) = tests::wires();
     let (folder, _) = tests::roster_folder(&wires, dir.path());
-    wiring::add(&wires.root, tests::eager_peers(&wires));
-    wires.root.send(Settled).await.unwrap();
-    let peers = wires.peers.addr().unwrap();
+    let (started, mut addrs) = mpsc::unbounded_channel();
+    let shared = Arc::clone(&wires);
+    let factory = Box::new(move |reporter| {
+        let addr = PeersActor::new(Arc::clone(&shared), reporter).start();
+        started.send(addr).map_err(|e| e.to_string())?;
+        Ok(Box::new(|| {}) as _)
+    });
+    let spec = ChildSpec {
+        name: part::PEERS.to_owned(),
+        policy: Policy::vital(),
+        factory,
+    };
+    wiring::add(&wires.root, spec);
+    let peers = addrs.recv().await.unwrap();
     // Whatever is sent there stays on this machine.
     let addr: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let candidate = sync_discovery::Candidate {

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use actix::{Addr, Message as ActorMessage, Recipient};
+use actix::{Message as ActorMessage, Recipient};
 use bytes::Bytes;
 use sync_core::{
     engine::Arrival,
@@ -20,7 +20,10 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::PeerInfo;
-use crate::folder::{FolderActor, FromPeer, Received, serve::Requests};
+use crate::folder::{
+    door::{FromPeer, Received},
+    requests::Requests,
+};
 
 /// More answers than this don't arrive at once: we never ask so much of one peer.
 const MAX_ANSWERS: usize = 1_024;
@@ -37,7 +40,7 @@ pub(crate) struct FromPeerNet {
 
 /// Where things go.
 pub(super) struct Doors {
-    pub(super) folder: Addr<FolderActor>,
+    pub(super) folder: Recipient<FromPeer>,
     pub(super) objects: Requests,
     pub(super) net: Recipient<FromPeerNet>,
 }

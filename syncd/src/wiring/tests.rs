@@ -1,13 +1,19 @@
 //! Parts on real sockets of the loopback interface, and what tests of other modules need to have some.
 
 use super::*;
+use actix::Actor;
+
 use crate::{
-    net::StopPeers,
+    mechanisms,
+    net::Member,
     options::{BIND, Interface},
-    supervise::{ChildSpec, Settled},
+    parts::{listener, open_port, peers},
+    roster::FolderSettings,
+    supervise::{ChildState, Settled},
 };
 use sync_core::{
     keys::FolderKeys,
+    options::Values,
     secret::{SECRET_BYTES, Secret},
 };
 use sync_discovery::{Source, lan::LAN};
@@ -62,16 +68,24 @@ async fn what_feeds_the_address_book_is_made_anew_with_it() {
     let sockets = open_port(&wires.settings(), 0).unwrap();
     let port = sockets[0].local_addr().unwrap().port();
     wires.port.store(port, Ordering::Relaxed);
-    add(&wires.root, eager_peers(&wires));
+    let (sender, mut stops) = tokio::sync::mpsc::unbounded_channel();
+    let mut spec = eager_peers(&wires);
+    let mut start = spec.factory;
+    spec.factory = Box::new(move |reporter| {
+        sender.send(start(reporter)?).map_err(|e| e.to_string())?;
+        Ok(Box::new(|| {}) as _)
+    });
+    add(&wires.root, spec);
     add(&wires.root, listener(&wires, Some(sockets)));
-    discovery::start(&wires);
+    mechanisms::start(&wires);
     wires.root.send(Settled).await.unwrap();
     let addrs = || {
-        let (peers, listener) = (wires.peers.addr()?, wires.listener.addr()?);
+        let (peers, listener) = (wires.peers.get()?, wires.listener.get()?);
         Some((peers, listener, wires.discovery.addr(Source::KnownHost)?))
     };
     let old = addrs().unwrap();
-    old.0.do_send(StopPeers);
+    // It ends, and the root didn't ask for it.
+    stops.recv().await.unwrap()();
     let made_anew = async {
         loop {
             match addrs() {

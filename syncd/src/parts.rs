@@ -1,8 +1,8 @@
-//! How each part is made: one factory each.
+//! How each part is made: one factory each. The parts of discovery are made in [`crate::mechanisms`].
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use actix::{Actor, Addr};
+use actix::Actor;
 use sync_discovery::FolderTag;
 use sync_net::{
     actor::{ListenerActor, ListenerConfig, Stop as StopListener},
@@ -12,15 +12,15 @@ use sync_net::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{FolderAddr, Wires, part};
 use crate::{
     config::Settings,
     control::{Control, ControlSocket},
-    discovery,
-    folder::{FolderActor, StopFolder},
-    net::{FolderComes, FolderDown, FolderUp, PeersActor, StopPeers},
+    folder::{FolderActor, StopFolder, watch::FolderWatch},
+    mechanisms,
+    net::{PeersActor, StopPeers, door::FolderNews},
     policy::{Down, Policy},
-    supervise::{AddChild, ChildSpec, Reporter, RestartChild, Root},
+    supervise::{ChildSpec, Reporter, RestartChild},
+    wiring::{Wires, part},
 };
 
 /// The part that owns address book and sessions.
@@ -29,11 +29,11 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
     let mut first = true;
     let factory = Box::new(move |reporter| {
         let addr = PeersActor::new(Arc::clone(&wires), reporter).start();
-        wires.peers.set(Some(addr.clone()));
+        wires.peers.set(addr.clone().into());
         if !std::mem::replace(&mut first, false) {
             // They hold the address of the one before, and the new book must hear everything again.
             wires.root.do_send(RestartChild(part::LISTENER.to_owned()));
-            discovery::restart(&wires);
+            mechanisms::restart(&wires);
         }
         Ok(Box::new(move || addr.do_send(StopPeers)) as _)
     });
@@ -42,11 +42,6 @@ pub(crate) fn peers(wires: &Arc<Wires>) -> ChildSpec {
         policy: Policy::vital(),
         factory,
     }
-}
-
-/// Who takes what others find; looked up at each start.
-pub(crate) fn book(wires: &Wires) -> Result<Addr<PeersActor>, &'static str> {
-    wires.peers.addr().ok_or("the address book is down")
 }
 
 /// Opens the listening sockets as the settings say.
@@ -79,7 +74,7 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
             limits: HandshakeLimits::default(),
             clock: wires.clock,
         };
-        let owner = book(&wires)?.recipient();
+        let owner = wires.book()?.sessions;
         *wires
             .listening
             .lock()
@@ -93,7 +88,7 @@ pub(crate) fn listener(wires: &Arc<Wires>, first: Option<Vec<TcpListener>>) -> C
             }
         });
         let addr = ListenerActor::new(sockets, config, owner, Some(on_stop)).start();
-        wires.listener.set(Some(addr.clone()));
+        wires.listener.set(addr.clone());
         Ok(Box::new(move || addr.do_send(StopListener)) as _)
     });
     ChildSpec {
@@ -115,24 +110,14 @@ pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
             .get(&tag)
             .cloned()
             .ok_or("the folder was removed")?;
-        let watch = FolderWatch {
-            wires: Arc::clone(&wires),
-            tag,
-            reporter: Some(reporter),
-        };
+        let watch = FolderWatch::new(Arc::clone(&wires), tag, reporter);
         let shared = Arc::clone(&wires);
         let addr = FolderActor::start_in_arbiter(&thread, move |_| {
             FolderActor::new(shared, tag, entry, watch)
         });
-        wires.folders().insert(
-            tag,
-            FolderAddr {
-                addr: addr.clone(),
-                ready: false,
-            },
-        );
-        if let Some(peers) = wires.peers.addr() {
-            peers.do_send(FolderComes(tag));
+        wires.set_folder(tag, addr.clone().into(), false);
+        if let Some(peers) = wires.peers.get() {
+            peers.folders.do_send(FolderNews::Comes(tag));
         }
         Ok(Box::new(move || addr.do_send(StopFolder)) as _)
     });
@@ -140,53 +125,6 @@ pub(crate) fn folder(wires: &Arc<Wires>, tag: FolderTag) -> ChildSpec {
         name,
         policy: Policy::vital(),
         factory,
-    }
-}
-
-/// Tells everybody when a folder's actor is ready for sessions, and when it is down, however that came.
-#[derive(Debug)]
-pub(crate) struct FolderWatch {
-    wires: Arc<Wires>,
-    tag: FolderTag,
-    reporter: Option<Reporter>,
-}
-
-impl FolderWatch {
-    /// The folder can take sessions.
-    pub(crate) fn ready(&self, addr: Addr<FolderActor>) {
-        self.wires
-            .folders()
-            .insert(self.tag, FolderAddr { addr, ready: true });
-        if let Some(peers) = self.wires.peers.addr() {
-            peers.do_send(FolderUp(self.tag));
-        }
-    }
-
-    /// The folder can't take sessions for now.
-    pub(crate) fn not_ready(&self) {
-        if let Some(folder) = self.wires.folders().get_mut(&self.tag) {
-            folder.ready = false;
-        }
-        if let Some(peers) = self.wires.peers.addr() {
-            peers.do_send(FolderDown(self.tag));
-        }
-    }
-
-    /// The actor is down, and why.
-    pub(crate) fn down(&mut self, down: Down) {
-        if let Some(reporter) = self.reporter.take() {
-            self.wires.folders().remove(&self.tag);
-            if let Some(peers) = self.wires.peers.addr() {
-                peers.do_send(FolderDown(self.tag));
-            }
-            reporter.down(down);
-        }
-    }
-}
-
-impl Drop for FolderWatch {
-    fn drop(&mut self) {
-        self.down(Down::Died);
     }
 }
 
@@ -225,9 +163,4 @@ pub(crate) fn control(
         policy: Policy::vital(),
         factory,
     }
-}
-
-/// Starts a part.
-pub(crate) fn add(root: &Addr<Root>, spec: ChildSpec) {
-    root.do_send(AddChild(spec));
 }
