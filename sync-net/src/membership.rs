@@ -7,10 +7,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sync_core::ids::PeerKey;
 pub use sync_core::keys::{DeviceProof, Role};
 use sync_core::keys::{DeviceSigner, FolderKeys};
 pub use sync_core::secret::Level;
 use zeroize::Zeroizing;
+
+use crate::handshake::public_key;
 
 /// A folder as one device takes part in it.
 ///
@@ -60,6 +63,7 @@ impl fmt::Debug for dyn Membership {
 pub struct Member {
     keys: FolderKeys,
     static_key: Zeroizing<[u8; 32]>,
+    peer_key: PeerKey,
     signer: Arc<DeviceSigner>,
 }
 
@@ -68,12 +72,26 @@ impl Member {
     #[must_use]
     pub fn new(keys: FolderKeys, device_secret: &[u8; 32]) -> Self {
         let static_key = keys.static_key(device_secret);
+        let peer_key = PeerKey(public_key(&static_key));
         let signer = Arc::new(keys.device_signer(device_secret));
         Self {
             keys,
             static_key,
+            peer_key,
             signer,
         }
+    }
+
+    /// What members of this folder know the device by.
+    #[must_use]
+    pub const fn peer_key(&self) -> PeerKey {
+        self.peer_key
+    }
+
+    /// The folder's keys.
+    #[must_use]
+    pub const fn keys(&self) -> &FolderKeys {
+        &self.keys
     }
 }
 
@@ -115,6 +133,43 @@ impl Membership for Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Member")
+        write!(f, "Member({})", self.keys.folder_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sync_core::secret::Secret;
+
+    #[test]
+    fn members_prove_their_level_to_each_other() {
+        let secret = Secret::generate([7; 21]);
+        let writer = Member::new(FolderKeys::derive(&secret), &[1; 32]);
+        let reader = Member::new(FolderKeys::derive(&secret.to_read_only().into()), &[2; 32]);
+        assert_eq!(writer.folder_id(), reader.folder_id());
+        assert_eq!(writer.psk(), reader.psk());
+        assert_ne!(writer.peer_key(), reader.peer_key());
+        let hash = [3; 32];
+        let proof = reader.level_proof(&hash, Role::Initiator);
+        assert_eq!(
+            writer.check_level_proof(&hash, Role::Initiator, &proof),
+            Some(Level::ReadOnly)
+        );
+        assert_eq!(
+            writer.check_level_proof(&hash, Role::Responder, &proof),
+            None
+        );
+        let proof = writer.level_proof(&hash, Role::Responder);
+        assert_eq!(
+            reader.check_level_proof(&hash, Role::Responder, &proof),
+            Some(Level::ReadWrite)
+        );
+        let other = Member::new(FolderKeys::derive(&Secret::generate([8; 21])), &[1; 32]);
+        assert_ne!(
+            other.peer_key(),
+            writer.peer_key(),
+            "a device can't be followed across folders"
+        );
     }
 }

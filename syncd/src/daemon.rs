@@ -20,6 +20,7 @@ use sync_core::{
     secret::{Level, SECRET_BYTES, Secret},
 };
 use sync_discovery::{FolderTag, mechanism::Refresh};
+use sync_net::Member;
 use sync_store::{
     fs::{Disk, RootDisk},
     identity::{IdentityError, SecretsFile},
@@ -32,7 +33,7 @@ use crate::{
     control::NewFolder,
     folder::{door::FolderAsk, open},
     folders::{self, FolderBook, FolderEntry, FoldersError, MAX_FOLDERS},
-    net::{Member, door::FolderNews},
+    net::door::FolderNews,
     parts,
     roster::{FolderSettings, RosterEntry},
     wiring::{self, Wires, hex, part},

@@ -9,8 +9,7 @@ use sync_core::{
     control::{ARCHIVE_DAYS, MIN_FREE, RESCAN},
     options::Values,
 };
-
-use crate::net::Member;
+use sync_net::Member;
 
 /// A folder, as all parts know it.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@
 //!        ▲ Order              │   ▲                └── dialling tasks
 //!                   PeerUp,   │   │ BanPeer, FolderNews
 //!                   PeerDown  ▼   │
-//!   session readers ───────▶ FolderActor (one for each folder, on its own thread)
+//!   session readers ───────▶ FolderActor (one for each folder, on a few threads)
 //!               FromPeer      ▲ ▲ │ jobs              results
 //!                             │ │ └──▶ scan, apply, write, flush, serve ──▶ FolderActor
 //!   WatcherActor ─────────────┘ │             ReadObjects │

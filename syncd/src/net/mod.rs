@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`swarm`] | decides: a machine without sockets, actors and clocks |
 //! | [`PeersActor`] | does what the swarm decides: dials, drives sessions, tells folders |
-//! | [`Member`] | gives a folder's keys to the handshake |
 //! | [`door`] | what the actor can be told by others |
 //! | [`orders`] | how it takes that |
 //! | [`reader`] | carries what a session receives to its folder, one piece at a time |
@@ -12,13 +11,11 @@
 
 pub(crate) mod door;
 mod info;
-mod member;
 mod orders;
 mod peers;
 pub(crate) mod reader;
 pub mod swarm;
 
 pub(crate) use info::{PeerInfo, found_by};
-pub(crate) use member::Member;
 pub(crate) use orders::StopPeers;
 pub(crate) use peers::PeersActor;

@@ -5,7 +5,6 @@ use actix::Actor;
 
 use crate::{
     mechanisms,
-    net::Member,
     options::{BIND, Interface},
     parts::{listener, open_port, peers},
     roster::FolderSettings,
@@ -17,6 +16,7 @@ use sync_core::{
     secret::{SECRET_BYTES, Secret},
 };
 use sync_discovery::{Source, lan::LAN};
+use sync_net::Member;
 
 /// Wires without parts, and the directory of their home.
 pub(crate) fn wires() -> (tempfile::TempDir, Arc<Wires>) {
