@@ -380,6 +380,10 @@ impl<I: Index> Ledger<I> {
             let rest = self.flush.own.filter(|(_, last)| *last > seq);
             self.flush.own = rest.map(|(first, last)| (first.max(seq + 1), last));
             self.flush.durable = seq;
+            if self.is_settled() {
+                // A folder at rest holds no memory for what was worked on.
+                self.recent.forget();
+            }
         }
         (true, own)
     }

@@ -38,7 +38,7 @@ impl Recent {
         self.young.insert(path, entry);
     }
 
-    /// Nothing that was remembered is sure any more.
+    /// Nothing that was remembered is sure, or of use, any more.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
