@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 use super::{
     FolderIndex as _, Home, Settings,
     open::{self, OpenFolderError, Opened, Parts},
+    rebuilds::Rebuilds,
     run_mark::RunMark,
     sweep,
 };
@@ -121,9 +122,9 @@ pub(super) enum Work<H: Home> {
     Store(Vec<StoreWork>),
     Sweep,
     Compact,
-    /// Makes the index durable; `spoil`: the next opening must set it aside.
+    /// Makes the index durable; `spoil`: the next opening must set it aside, and this is when that was done.
     Close {
-        spoil: bool,
+        spoil: Option<Rebuilds>,
     },
 }
 
@@ -306,7 +307,7 @@ fn run<H: Home>(parts: &Arc<Parts<H>>, work: Work<H>, tell: Tell<'_, H>) {
             Ok(done) => debug!(done, "the index was to be compacted"),
             Err(error) => warn!(%error, "the index must be opened anew"),
         },
-        Work::Close { spoil } => close(parts, spoil),
+        Work::Close { spoil } => close(parts, spoil.as_ref()),
     }
 }
 
@@ -437,9 +438,12 @@ fn run_store<H: Home>(parts: &Parts<H>, all: Vec<StoreWork>, tell: Tell<'_, H>) 
 
 /// Makes durable what was committed since the last flush, and waits until nobody reads for peers any more: the
 /// index must be closed before it is opened again.
-fn close<H: Home>(parts: &Parts<H>, spoil: bool) {
-    if spoil {
+fn close<H: Home>(parts: &Parts<H>, spoil: Option<&Rebuilds>) {
+    if let Some(rebuilds) = spoil {
         let id = folder_name(&parts.keys.folder_id());
+        if let Err(error) = rebuilds.write(&parts.home.files(), &id) {
+            warn!(%error, "how often the index was rebuilt can't be written");
+        }
         if let Err(error) = RunMark::spoil(&parts.home.files(), &id) {
             warn!(%error, "the run mark can't be written");
         }

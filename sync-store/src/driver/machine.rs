@@ -17,7 +17,8 @@ impl<H: Home> Driver<H> {
             opening: 0,
             lanes: Default::default(),
             effects: VecDeque::new(),
-            rebuilds: 0,
+            rebuilds: Rebuilds::default(),
+            unix_s: 0,
         };
         this.begin_opening();
         this
@@ -28,6 +29,7 @@ impl<H: Home> Driver<H> {
         if let Input::Pause(paused) = &input {
             self.settings.paused = *paused;
         }
+        self.unix_s = now.unix_ns.div_euclid(1_000_000_000);
         if let Stage::Open(open) = &mut self.stage {
             open.engine.handle(input, now);
             self.pump();

@@ -28,6 +28,7 @@ mod home;
 mod job;
 mod machine;
 mod open;
+mod rebuilds;
 mod run_mark;
 mod stages;
 mod sweep;
@@ -47,7 +48,7 @@ pub use job::{Job, JobResult, Lane, Ticket, Told};
 pub use open::{OpenFolderError, Opened, Parts};
 pub use run_mark::RunMark;
 
-use self::job::Work;
+use self::{job::Work, rebuilds::Rebuilds};
 use crate::{apply::ApplyPolicy, archive::ArchivePolicy, fs::RootState, scan::ScanProgress};
 
 /// How often a missing root is looked for.
@@ -64,9 +65,6 @@ const SWEEP: Duration = Duration::from_secs(24 * 3600);
 const LOOK_FOR_DIRT: Duration = Duration::from_secs(600);
 /// How often it is looked whether the index is to be compacted.
 const LOOK_FOR_GARBAGE: Duration = Duration::from_secs(60);
-/// Rebuilds of the index in one run because peers know more of us than we do. Whoever makes us do more isn't
-/// to be trusted.
-const MAX_REBUILDS: u32 = 3;
 /// Pieces of work on temporaries in one job.
 const TEMPS_AT_ONCE: usize = 64;
 
@@ -214,7 +212,7 @@ enum Stage<H: Home> {
     Closing {
         /// Until the last job begins.
         parts: Option<Arc<Parts<H>>>,
-        spoil: bool,
+        spoil: Option<Rebuilds>,
         then: Then,
     },
     Ended,
@@ -250,8 +248,10 @@ pub struct Driver<H: Home> {
     opening: u64,
     lanes: [Queue<H>; Lane::ALL.len()],
     effects: VecDeque<Effect>,
-    /// How often the index was rebuilt because peers knew more of us.
-    rebuilds: u32,
+    /// When the index was rebuilt because peers knew more of us.
+    rebuilds: Rebuilds,
+    /// By the wall clock, in seconds since 1970, when something was last handed in.
+    unix_s: i64,
 }
 
 impl<H: Home> fmt::Debug for Driver<H> {

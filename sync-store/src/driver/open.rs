@@ -20,7 +20,7 @@ use sync_core::{
 };
 use tracing::{info, warn};
 
-use super::{FolderIndex as _, Home, RunMark, Settings};
+use super::{FolderIndex as _, Home, RunMark, Settings, rebuilds::Rebuilds};
 use crate::{
     apply::Applier,
     chunks::ChunkStore,
@@ -66,6 +66,8 @@ pub struct Opened<H: Home> {
     pub(super) notices: Vec<String>,
     /// The index is a new one in the place of an old one.
     pub(super) rebuilt: bool,
+    /// When it was set aside because peers knew more of us.
+    pub(super) rebuilds: Rebuilds,
 }
 
 /// Why a folder can't be opened now.
@@ -112,6 +114,8 @@ pub(super) fn open<H: Home>(
     // A folder that was never opened to the end has no mark yet: whoever was killed in its first opening left
     // an identity without one. Its index is empty, so a wrong directory could only be added to.
     let mark = RunMark::read(&home.files(), &id).map_err(io_at("reading the run mark"))?;
+    let rebuilds =
+        Rebuilds::read(&home.files(), &id).map_err(io_at("reading when the index was rebuilt"))?;
     let first = came == Origin::New || mark.is_none();
     if first && Marker::read(&*disk).is_ok_and(|found| found.is_none()) {
         marker
@@ -205,6 +209,7 @@ pub(super) fn open<H: Home>(
         parts,
         notices,
         rebuilt,
+        rebuilds,
     })
 }
 

@@ -50,7 +50,9 @@ impl<H: Home> Driver<H> {
             parts,
             notices,
             rebuilt,
+            rebuilds,
         } = opened;
+        self.rebuilds = rebuilds;
         // The user may have changed these while the folder was being opened.
         config.paused = self.settings.paused;
         config.rescan_s = self.settings.rescan_s;
@@ -62,7 +64,7 @@ impl<H: Home> Driver<H> {
                 let then = Then::End(Some(error.to_string()));
                 self.stage = Stage::Closing {
                     parts: Some(parts),
-                    spoil: false,
+                    spoil: None,
                     then,
                 };
                 return;
@@ -178,26 +180,24 @@ impl<H: Home> Driver<H> {
     /// The index is older than what peers know of us: it is set aside and rebuilt, at once.
     fn restored(&mut self) {
         self.effects.push_back(Effect::Restored);
-        self.rebuilds += 1;
-        let then = if self.rebuilds > MAX_REBUILDS {
-            let error = IndexError::Restored;
-            Then::End(Some(format!(
-                "{error}, and again after it was rebuilt from the files"
-            )))
-        } else {
-            Then::Open
-        };
-        self.close_and(then, true);
+        if self.rebuilds.add(self.unix_s) {
+            let spoil = Some(self.rebuilds.clone());
+            return self.close_and(Then::Open, spoil);
+        }
+        let error = IndexError::Restored;
+        self.close(Then::End(Some(format!(
+            "{error}, again and again though it was rebuilt from the files; it isn't rebuilt more often within a day"
+        ))));
     }
 
     /// Takes the open folder apart: no more jobs; what runs is finished, but for a scan or a sweep, which break
     /// off.
     pub(super) fn close(&mut self, next: Then) {
-        self.close_and(next, false);
+        self.close_and(next, None);
     }
 
-    /// As [`Self::close`]; `spoil`: the index must be set aside.
-    fn close_and(&mut self, next: Then, spoil: bool) {
+    /// As [`Self::close`]; `spoil`: the index must be set aside, and this is when that was done.
+    fn close_and(&mut self, next: Then, spoil: Option<Rebuilds>) {
         match &mut self.stage {
             Stage::Closing { then, .. } => {
                 // An end is for good, and the first reason counts.
@@ -241,7 +241,8 @@ impl<H: Home> Driver<H> {
             return;
         }
         if parts.is_some() {
-            let work = Work::Close { spoil: *spoil };
+            let spoil = spoil.take();
+            let work = Work::Close { spoil };
             return self.lane(Lane::Door).waiting.push_back(work);
         }
         match std::mem::replace(then, Then::Open) {
