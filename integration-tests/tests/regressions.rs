@@ -61,6 +61,11 @@ fn a_file_came_before_what_was_done_to_the_directory_in_its_place() {
 }
 
 #[test]
+fn a_reader_asked_a_restored_home_for_numbers_that_it_never_gave() {
+    holds(&[376]);
+}
+
+#[test]
 fn a_revived_directory_took_a_file_for_its_past() {
     holds(&[18, 276]);
 }

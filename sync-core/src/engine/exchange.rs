@@ -115,11 +115,14 @@ impl<I: Index> Engine<I> {
         let Some(peer) = self.peers.of_mut(session).filter(|p| p.stream() == session) else {
             return Ok(());
         };
-        if ours && peer.level().can_write() && self.ledger.never_gave(ask.after.0) {
+        let strange = ours && self.ledger.never_gave(ask.after.0);
+        if strange && peer.level().can_write() {
             // The peer holds numbers that we never gave: our past is younger than its memory. Its word is
             // not signed, so only a writer's counts.
             return Err(IndexError::Restored);
         }
+        // Whoever can't make us believe it is told everything, as those numbers mean nothing here.
+        let ours = ours && !strange;
         let after = match ours {
             true => ask.after.0.min(self.ledger.durable()),
             false => 0,

@@ -57,6 +57,9 @@ pub(in crate::engine) struct Theirs {
     replica: Option<ReplicaId>,
     /// Its number up to which we took everything in.
     reached: u64,
+    /// What we had reached before, where that is beyond all that it says it gave: its past is not the one that we know.
+    /// It is shown that once, and tells everything anew.
+    beyond: Option<u64>,
     /// Its last number that we have heard of.
     last: u64,
     /// Everything that lives there was listed to us in this numbering.
@@ -87,11 +90,14 @@ impl Theirs {
         cursor: Option<Cursor>,
         mark: u64,
     ) {
+        let reached = cursor.map_or(0, |(_, seq, _)| seq.0);
+        let beyond = Some(reached).filter(|reached| *reached > head.last.0);
         *self = Self {
             over: Some(session),
             numbering: Some(head.generation),
             replica: Some(head.replica),
-            reached: cursor.map_or(0, |(_, seq, _)| seq.0),
+            reached: beyond.map_or(reached, |_| 0),
+            beyond,
             listed: cursor.is_some_and(|(_, _, listed)| listed),
             last: head.last.0,
             mark,
@@ -234,7 +240,7 @@ impl Theirs {
         Some(Question {
             over: self.over?,
             generation: self.numbering?,
-            after: Seq(self.reached),
+            after: Seq(self.beyond.take().unwrap_or(self.reached)),
             listed: self.listed,
             replica: self.replica?,
             burst,

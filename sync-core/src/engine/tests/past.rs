@@ -60,3 +60,38 @@ fn runs_without_a_lost_one_are_no_reason() {
     assert!(rig.restored.is_empty());
     assert_eq!(rig.tree(1), rig.tree(0));
 }
+
+/// A reader can't make a writer believe that it was restored if the lost run made nothing itself, and must not miss what
+/// it says afterwards.
+#[test]
+fn a_reader_that_met_the_lost_run_is_told_everything() {
+    let mut rig = Rig::apart(3, 1);
+    rig.join(0, 1);
+    rig.write(0, "gone", b"gone", 1);
+    rig.write(0, "stays", b"stays", 1);
+    rig.settle();
+    rig.cut(0, 1);
+    let backup = rig.engines[0].index().backup();
+    // The numbers of the lost run are above those of the next.
+    rig.start_from(0, backup.backup(), 5);
+    rig.join(0, 2);
+    rig.join(0, 1);
+    rig.write(2, "passed on", b"passed on", 2);
+    rig.settle();
+    assert_eq!(rig.tree(1), rig.tree(2));
+    rig.cut(0, 1);
+    rig.cut(0, 2);
+    rig.start_from(0, backup, 2);
+    rig.remove(0, "gone");
+    rig.write(0, "new", b"new", 3);
+    rig.settle();
+    for n in 0..3 {
+        rig.join(0, 1);
+        rig.settle();
+        assert_eq!(rig.tree(1), rig.tree(0));
+        rig.cut(0, 1);
+        rig.write(0, &format!("newer {n}"), b"newer", 4);
+        rig.settle();
+    }
+    assert!(rig.restored.is_empty());
+}
