@@ -21,6 +21,7 @@
 
 mod body;
 mod hello;
+mod life;
 mod outbox;
 mod receive;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::handshake::{Entropy, Initiator, Responder, Secrets};
 use crate::membership::{Level, Role, SharedFolder};
 
 pub use hello::{Hello, MAX_HELLO, MAX_NAME, VERSION};
+use life::{Due, Life};
 use outbox::{Next, Outbox};
 pub use types::{
     CloseReason, Config, Established, Event, Goodbye, MAX_CONTROL, MAX_PROOF, SendError,
@@ -62,15 +64,7 @@ pub struct Session {
     partial: BytesMut,
     events: VecDeque<Event>,
     deadline: Duration,
-    last_received: Duration,
-    last_sent: Duration,
-    receive_paused: bool,
-    want_ping: bool,
-    want_pong: Option<[u8; 8]>,
-    ping_id: u64,
-    ping_sent: Duration,
-    ping_open: bool,
-    rtt: Option<Duration>,
+    life: Life,
 }
 
 /// How far a session is.
@@ -142,6 +136,7 @@ impl Session {
     fn new(role: Role, phase: Phase, hello: Hello, config: Config, now: Duration) -> Self {
         Self {
             deadline: now + config.handshake_timeout,
+            life: Life::new(now),
             config,
             hello,
             role,
@@ -152,15 +147,6 @@ impl Session {
             outbox: Outbox::default(),
             partial: BytesMut::new(),
             events: VecDeque::new(),
-            last_received: now,
-            last_sent: now,
-            receive_paused: false,
-            want_ping: false,
-            want_pong: None,
-            ping_id: 0,
-            ping_sent: now,
-            ping_open: false,
-            rtt: None,
         }
     }
 
@@ -211,13 +197,7 @@ impl Session {
     /// The smoothed time from a ping to its answer, once there was one.
     #[must_use]
     pub const fn rtt(&self) -> Option<Duration> {
-        self.rtt
-    }
-
-    /// How long the newest ping has been waiting for its answer.
-    #[must_use]
-    pub fn unanswered(&self, now: Duration) -> Option<Duration> {
-        self.ping_open.then(|| now.saturating_sub(self.ping_sent))
+        self.life.rtt()
     }
 
     /// Queues a control message of at most [`MAX_CONTROL`] bytes. It overtakes
@@ -250,9 +230,11 @@ impl Session {
         self.outbox.bulk_bytes()
     }
 
-    /// Asks for a ping, to see at once whether the peer is there.
-    pub fn probe(&mut self) {
-        self.want_ping = self.is_open();
+    /// Asks whether the peer is there: [`Event::Heard`] says so, [`Event::Quiet`] that it doesn't answer.
+    pub fn probe(&mut self, now: Duration) {
+        if self.is_open() {
+            self.life.probe(now);
+        }
     }
 
     /// Ends the session in good order: queued control messages are still sent,
@@ -284,10 +266,7 @@ impl Session {
     /// Says whether the shell reads from the stream at present. While it
     /// doesn't, the peer's silence means nothing.
     pub fn set_receive_paused(&mut self, paused: bool, now: Duration) {
-        if self.receive_paused && !paused {
-            self.last_received = now;
-        }
-        self.receive_paused = paused;
+        self.life.set_paused(paused, now);
     }
 
     /// When [`Session::handle_timeout`] is to be called, if ever.
@@ -295,12 +274,7 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Duration> {
         match self.phase {
             Phase::Closed => None,
-            Phase::Open => {
-                let dead =
-                    (!self.receive_paused).then(|| self.last_received + self.config.idle_timeout);
-                let ping = (!self.want_ping).then(|| self.last_sent + self.config.keepalive);
-                [dead, ping].into_iter().flatten().min()
-            }
+            Phase::Open => self.life.next_timeout(&self.config),
             _ => Some(self.deadline),
         }
     }
@@ -309,14 +283,11 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Duration) {
         match self.phase {
             Phase::Closed => {}
-            Phase::Open => {
-                let dead = self.last_received + self.config.idle_timeout;
-                if !self.receive_paused && now >= dead {
-                    self.finish(CloseReason::Silent);
-                } else if now >= self.last_sent + self.config.keepalive {
-                    self.want_ping = true;
-                }
-            }
+            Phase::Open => match self.life.handle_timeout(&self.config, now) {
+                Due::Nothing => {}
+                Due::Quiet => self.events.push_back(Event::Quiet),
+                Due::Dead => self.finish(CloseReason::Silent),
+            },
             _ if now < self.deadline => {}
             Phase::Closing(reason) => self.finish(CloseReason::Local(reason)),
             Phase::Mute => self.finish(SessionError::Stranger.into()),
@@ -335,11 +306,11 @@ impl Session {
         }
         if !self.wire.is_empty() {
             out.extend_from_slice(&self.wire.split());
-            self.last_sent = now;
+            self.life.sent(now);
         }
         while out.len() < limit {
             match self.seal_next(now, out) {
-                Ok(true) => self.last_sent = now,
+                Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
                     self.finish(error.into());
@@ -356,12 +327,10 @@ impl Session {
             return Ok(false);
         };
         let sealer = &mut link.sealer;
-        if let Some(id) = self.want_pong.take() {
+        if let Some(id) = self.life.take_pong(now) {
             sealer.seal(body::PONG, &[&id], now, out)?;
-        } else if self.want_ping {
-            self.ping_id += 1;
-            sealer.seal(body::PING, &[&self.ping_id.to_be_bytes()], now, out)?;
-            (self.want_ping, self.ping_open, self.ping_sent) = (false, true, now);
+        } else if let Some(id) = self.life.take_ping(now) {
+            sealer.seal(body::PING, &[&id], now, out)?;
         } else if let Some(next) = self.outbox.next() {
             match next {
                 Next::Control { part, last } => {
@@ -374,11 +343,10 @@ impl Session {
                 } => {
                     let head = body::bulk_head(request, last);
                     sealer.seal(body::BULK, &[&head, &data], now, out)?;
-                    // The path's delay under load is worth knowing as well.
-                    self.want_ping =
-                        !self.ping_open && now >= self.ping_sent + self.config.keepalive;
+                    self.life.sent_bulk(&self.config, now);
                 }
             }
+            self.life.sent(now);
         } else if let Phase::Closing(reason) = self.phase {
             sealer.seal(body::GOODBYE, &[&reason.code().to_be_bytes()], now, out)?;
             self.finish(CloseReason::Local(reason));
@@ -423,15 +391,14 @@ impl Session {
         self.outbox = Outbox::default();
         self.wire = BytesMut::new();
         self.partial = BytesMut::new();
-        self.want_pong = None;
-        self.want_ping = false;
+        self.life.end();
         self.events.push_back(Event::Closed(reason));
     }
 
     /// Whether everything that was queued has been handed out.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.wire.is_empty() && self.outbox.is_empty() && self.want_pong.is_none()
+        self.wire.is_empty() && self.outbox.is_empty() && !self.life.owes_pong()
     }
 }
 

@@ -26,7 +26,9 @@ impl Session {
     /// [`MAX_PLAINTEXT`] + 20 bytes, for the session to move on. After an
     /// error the session is over and the reason is an event as well.
     pub fn handle_bytes(&mut self, buf: &mut BytesMut, now: Duration) -> Result<(), SessionError> {
-        self.last_received = now;
+        if self.life.received(now) {
+            self.events.push_back(Event::Heard);
+        }
         while self
             .step(buf, now)
             .inspect_err(|error| self.finish((*error).into()))?
@@ -101,6 +103,9 @@ impl Session {
     }
 
     fn handle_frame(&mut self, frame: Frame, kind: u8, now: Duration) -> Result<(), SessionError> {
+        if !matches!(frame, Frame::Pong(_)) {
+            self.life.received_something();
+        }
         match (&self.phase, frame) {
             (_, Frame::Goodbye(reason)) => self.finish(CloseReason::Peer(reason)),
             (Phase::Proof, Frame::Proof(proof)) => self.handle_proof(&proof)?,
@@ -121,8 +126,8 @@ impl Session {
                 });
             }
             // If pings come faster than we answer, the newest is answered.
-            (Phase::Open, Frame::Ping(id)) => self.want_pong = Some(id),
-            (Phase::Open, Frame::Pong(id)) => self.handle_pong(id, now),
+            (Phase::Open, Frame::Ping(id)) => self.life.handle_ping(id),
+            (Phase::Open, Frame::Pong(id)) => self.life.handle_pong(id, now),
             (Phase::Open, Frame::Skipped) => {}
             _ => return Err(SessionError::Unexpected(kind)),
         }
@@ -167,7 +172,7 @@ impl Session {
             initiator: self.role == Role::Initiator,
         };
         self.phase = Phase::Open;
-        self.want_ping = true;
+        self.life.open(now);
         self.events
             .push_back(Event::Established(Box::new(established)));
         Ok(())
@@ -187,15 +192,6 @@ impl Session {
             self.events.push_back(Event::Control(message));
         }
         Ok(())
-    }
-
-    fn handle_pong(&mut self, id: [u8; 8], now: Duration) {
-        if self.ping_open && u64::from_be_bytes(id) == self.ping_id {
-            self.ping_open = false;
-            let sample = now.saturating_sub(self.ping_sent);
-            // The smoothing of RFC 6298.
-            self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
-        }
     }
 }
 

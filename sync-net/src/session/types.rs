@@ -72,6 +72,10 @@ pub enum Event {
     /// The bulk queue was longer than [`Config::bulk_low_water`] and isn't any
     /// more: there is room for more.
     BulkDrained,
+    /// The peer doesn't answer. The session ends after 10 seconds of that; until then it may come back.
+    Quiet,
+    /// It was quiet, or was [probed](super::Session::probe), and something came.
+    Heard,
     /// The session is over. Always last.
     Closed(CloseReason),
 }

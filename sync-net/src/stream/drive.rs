@@ -123,7 +123,7 @@ impl Driver {
                     let _ = session.send_bulk(request, data, last);
                 }
                 Poll::Ready(Some(Command::Cancel(request))) => session.cancel_bulk(request),
-                Poll::Ready(Some(Command::Probe)) => session.probe(),
+                Poll::Ready(Some(Command::Probe)) => session.probe(pump.clock.now()),
                 Poll::Ready(Some(Command::Close(reason))) => {
                     session.close(reason, pump.clock.now());
                 }

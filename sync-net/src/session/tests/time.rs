@@ -51,21 +51,95 @@ fn an_idle_session_lives_on_few_bytes() {
     );
 }
 
-#[test]
-fn a_peer_that_is_silent_for_a_minute_is_dead() {
-    let mut pair = Pair::open(&Config::default());
-    let mut now = Duration::ZERO;
-    let mut pings = 0;
+/// Runs one side alone until it is over; says when, how often it sent something, and when it found the peer quiet.
+fn alone(pair: &mut Pair, mut now: Duration) -> (Duration, usize, Duration) {
+    let (mut sent, mut quiet) = (0, None);
     while let Some(next) = pair.a.session.next_timeout() {
         assert!(next > now, "time moves on");
         now = next;
         pair.a.session.handle_timeout(now);
-        pings += usize::from(!pair.a.output(now).is_empty());
-        pair.a.collect();
+        sent += usize::from(!pair.a.output(now).is_empty());
+        if pair.a.events.contains(&Event::Quiet) {
+            quiet.get_or_insert(now);
+        }
     }
-    assert_eq!(now, secs(60));
+    (now, sent, quiet.unwrap())
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_quiet_and_then_dead() {
+    let mut pair = Pair::open(&Config::default());
+    let (dead, pings, quiet) = alone(&mut pair, secs(0));
+    assert_eq!(quiet, secs(21), "a ping, half a second, another one");
+    assert_eq!(dead, quiet - Duration::from_millis(500) + secs(10));
     assert_eq!(pair.a.closed(), Some(CloseReason::Silent));
     assert_eq!(pings, 2);
+}
+
+#[test]
+fn silence_is_noticed_within_a_second_of_a_question() {
+    let mut pair = Pair::open(&Config::default());
+    let question = Bytes::from_static(b"question");
+    pair.a.session.send_control(question).unwrap();
+    pair.a.output(secs(3));
+    let (_, _, quiet) = alone(&mut pair, secs(3));
+    assert_eq!(quiet, secs(4));
+}
+
+#[test]
+fn a_probe_finds_out_at_once() {
+    let mut pair = Pair::open(&Config::default());
+    pair.a.session.probe(secs(3));
+    let ping = pair.a.output(secs(3));
+    pair.b.feed(&ping, secs(3));
+    let pong = pair.b.output(secs(3));
+    pair.a.feed(&pong, secs(3));
+    assert!(pair.a.events.contains(&Event::Heard));
+    pair.a.session.probe(secs(4));
+    let (_, _, quiet) = alone(&mut pair, secs(4) - Duration::from_nanos(1));
+    assert_eq!(quiet, secs(4) + Duration::from_millis(500));
+}
+
+#[test]
+fn whoever_only_receives_says_that_it_lives_and_then_rests() {
+    let mut pair = Pair::open(&Config::default());
+    run(&mut pair, secs(1), Duration::from_millis(1));
+    for n in 0..100_u64 {
+        pair.now = secs(2) + Duration::from_millis(100) * n as u32;
+        let data = Bytes::from_static(b"data");
+        pair.a.session.send_bulk(1, data, false).unwrap();
+        let bytes = pair.a.output(pair.now);
+        pair.b.feed(&bytes, pair.now);
+        let until = pair.now + Duration::from_millis(50);
+        run(&mut pair, until, Duration::from_millis(1));
+    }
+    assert!(!pair.a.events.contains(&Event::Quiet));
+    // Pings of either side apart, nothing goes once all is said.
+    let until = pair.now + secs(1);
+    run(&mut pair, until, Duration::from_millis(1));
+    let until = pair.now + secs(17);
+    let bytes = run(&mut pair, until, Duration::from_millis(1));
+    assert!(bytes < 200, "{bytes} bytes");
+}
+
+#[test]
+fn a_peer_that_can_not_read_for_now_lives() {
+    let mut pair = Pair::open(&Config::default());
+    let mut now = secs(1);
+    pair.b.session.set_receive_paused(true, now);
+    while now < secs(100) {
+        now += Duration::from_millis(50);
+        let data = Bytes::from_static(b"data");
+        pair.a.session.send_bulk(1, data, false).unwrap();
+        pair.a.output(now);
+        pair.a.session.handle_timeout(now);
+        pair.b.session.handle_timeout(now);
+        let sign = pair.b.output(now);
+        if !sign.is_empty() {
+            pair.a.feed(&sign, now);
+        }
+    }
+    assert!(!pair.a.events.contains(&Event::Quiet));
 }
 
 #[test]
@@ -76,12 +150,10 @@ fn while_we_do_not_read_the_peer_is_not_dead() {
     session.handle_timeout(secs(300));
     assert!(session.is_open());
     assert!(!pair.a.output(secs(300)).is_empty(), "but it hears from us");
-    assert_eq!(pair.a.session.unanswered(secs(310)), Some(secs(10)));
     pair.a.session.set_receive_paused(false, secs(300));
-    pair.a.session.handle_timeout(secs(359));
-    assert!(pair.a.session.is_open());
-    pair.a.session.handle_timeout(secs(360));
-    assert!(pair.a.session.is_closed());
+    let (dead, _, quiet) = alone(&mut pair, secs(300));
+    assert!(!pair.a.session.is_open());
+    assert_eq!((quiet, dead), (secs(301), secs(310) + Duration::from_millis(500)));
 }
 
 #[test]
