@@ -75,7 +75,7 @@ def register() -> None:
     vector("net.observed")(lambda: messages.encode(net.OBSERVED, [net.address(("203.0.113.9", 40_000))]))
     observed = messages.encode(net.OBSERVED, [net.address(("203.0.113.9", 40_000))])
     vector("control.peers")(lambda: messages.encode(net.PEERS, observed))
-    vector("control.use")(lambda: messages.encode(net.USE, b""))
+    vector("control.use")(lambda: messages.encode(net.USE, bytes(range(1, 9))))
     vector("control.standby")(lambda: messages.encode(net.STANDBY, b""))
     vector("control.retire")(lambda: messages.encode(net.RETIRE, b""))
     vector("net.link")(link_message)

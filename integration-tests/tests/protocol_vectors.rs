@@ -451,7 +451,10 @@ fn the_page_says_what_the_code_does() {
                 "203.0.113.9:40000".parse().unwrap(),
             ))),
         ),
-        ("control.use", control(&NetControl::Use)),
+        (
+            "control.use",
+            control(&NetControl::Use(0x0102_0304_0506_0708)),
+        ),
         ("control.standby", control(&NetControl::Standby)),
         ("control.retire", control(&NetControl::Retire)),
         ("hello.initiator", hex(&greeting(&keys).encode())),

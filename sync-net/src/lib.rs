@@ -1,7 +1,6 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
-pub mod dial;
 pub mod frame;
 pub mod gate;
 pub mod handshake;

@@ -22,6 +22,8 @@ pub enum Fault {
     CrashInApply(usize),
     /// A connection breaks; what was on its way is lost.
     Reset(Pair),
+    /// A link carries nothing until then, and nobody is told.
+    Stall(Pair, Duration),
     /// Nothing passes between these nodes and the others any more.
     Part(BTreeSet<usize>),
     /// A link works again.
@@ -142,12 +144,13 @@ impl Simulation {
     fn plan_fault(&mut self, at: Duration) {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
         let pairs: Vec<Pair> = self.links.keys().copied().collect();
-        let pair = self.rng.pick(&pairs).copied().unwrap_or((0, 1));
+        let pair = self.rng.pick(&pairs).copied().unwrap_or((0, 1, 0));
         let until = at + self.rng.millis(500, 15_000);
         match self.rng.below(100) {
             0..20 => self.heap.push(at, Event::Fault(Fault::Crash(node))),
             20..35 => self.heap.push(at, Event::Fault(Fault::CrashInApply(node))),
-            35..50 => self.heap.push(at, Event::Fault(Fault::Reset(pair))),
+            35..43 => self.heap.push(at, Event::Fault(Fault::Reset(pair))),
+            43..50 => self.heap.push(at, Event::Fault(Fault::Stall(pair, until))),
             50..68 => {
                 let all = 0..self.nodes.len();
                 let mut group: BTreeSet<usize> = all.filter(|_| self.rng.chance(50)).collect();
@@ -248,6 +251,12 @@ impl Simulation {
                 self.totals.resets += 1;
                 self.break_link(pair);
             }
+            Fault::Stall(pair, until) => {
+                self.totals.stalls += 1;
+                if let Some(link) = self.links.get_mut(&pair) {
+                    link.stalls_until = link.stalls_until.max(until);
+                }
+            }
             Fault::Part(group) => {
                 self.totals.partitions += 1;
                 self.part(&group);
@@ -314,7 +323,7 @@ impl Simulation {
             .links
             .keys()
             .copied()
-            .filter(|(a, b)| group.contains(a) != group.contains(b))
+            .filter(|(a, b, _)| group.contains(a) != group.contains(b))
             .collect();
         for pair in cut {
             if let Some(link) = self.links.get_mut(&pair) {

@@ -52,7 +52,7 @@ use sync_core::{
     secret::{ReadWriteSecret, Secret},
 };
 use sync_discovery::book::Dial;
-use sync_net::{Member, SharedFolder};
+use sync_net::{Member, SharedFolder, paths::PathClass};
 use sync_store::{
     driver::{Job, JobResult, Told},
     fs::MemDisk,
@@ -183,8 +183,14 @@ impl Simulation {
             nodes.push(Node::new(number, keys, id, own));
         }
         let mut links = BTreeMap::new();
+        // Many clusters have two links between each pair, one of them farther or as far as the other.
+        let two = !options.scripted && rng.chance(50);
+        let far = two && rng.chance(30);
         for a in 0..count {
-            for b in a + 1..count {
+            for pair in (a + 1..count).flat_map(|b| [pair(a, b, 0), pair(a, b, 1)]) {
+                if pair.2 == 1 && !two {
+                    continue;
+                }
                 let latency = match rng.below(3) {
                     0 => Duration::from_micros(200),
                     1 => rng.millis(1, 20),
@@ -197,9 +203,14 @@ impl Simulation {
                     latency,
                     jitter_ms,
                     width,
+                    class: match pair.2 == 1 || far {
+                        true => PathClass::Direct,
+                        false => PathClass::Lan,
+                    },
+                    stalls_until: Duration::ZERO,
                     conns: Vec::new(),
                 };
-                links.insert(pair(a, b), link);
+                links.insert(pair, link);
             }
         }
         let readers = nodes

@@ -3,7 +3,11 @@
 //! Either end is a real session of sync-net, with its handshake, proofs and encrypted records, or a plain
 //! one that carries the same messages without cryptography, because most seeds need the speed more.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use sync_core::{
@@ -12,10 +16,14 @@ use sync_core::{
     secret::Level,
 };
 use sync_discovery::book::Dial;
-use sync_net::{Entropy, Event, Gate, Hello, Session, SharedFolder, session};
+use sync_net::{
+    Entropy, Event, Gate, Hello, Session, SharedFolder,
+    paths::PathClass,
+    session::{self, Due, Life},
+};
 
-/// Two nodes, the lower number first.
-pub type Pair = (usize, usize);
+/// Two nodes, the lower number first, and which of the links between them.
+pub type Pair = (usize, usize, u8);
 
 /// Bytes that one end hands to the wire at once.
 pub const PIECE: usize = 32 * 1024;
@@ -29,36 +37,49 @@ pub enum NetEvent {
     Control(Bytes),
     /// A piece of an answer.
     Bulk(u32, Bytes, bool),
+    /// The peer doesn't answer.
+    Quiet,
+    /// It does, after a probe or silence.
+    Heard,
     /// It is over.
     Closed(String),
 }
 
 /// A session without cryptography: frames of a kind, a length and a body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plain {
-    control: std::collections::VecDeque<Bytes>,
-    bulk: std::collections::VecDeque<(u32, Bytes, bool)>,
+    config: session::Config,
+    life: Life,
+    control: VecDeque<Bytes>,
+    bulk: VecDeque<(u32, Bytes, bool)>,
     hello: Option<Bytes>,
     up: bool,
-    events: std::collections::VecDeque<NetEvent>,
+    events: VecDeque<NetEvent>,
 }
 
 const HELLO: u8 = 1;
 const CONTROL: u8 = 2;
 const BULK: u8 = 3;
+const PING: u8 = 4;
+const PONG: u8 = 5;
 
 impl Plain {
-    fn new(id: &Identity) -> Self {
+    fn new(id: &Identity, now: Duration) -> Self {
         let mut hello = id.key.0.to_vec();
         hello.push(u8::from(id.level.can_write()));
         hello.extend_from_slice(&id.boot.to_be_bytes());
         Self {
+            config: session::Config::default(),
+            life: Life::new(now),
+            control: VecDeque::new(),
+            bulk: VecDeque::new(),
             hello: Some(hello.into()),
-            ..Self::default()
+            up: false,
+            events: VecDeque::new(),
         }
     }
 
-    fn transmit(&mut self, out: &mut BytesMut, limit: usize) {
+    fn transmit(&mut self, now: Duration, out: &mut BytesMut, limit: usize) {
         let frame = |out: &mut BytesMut, kind: u8, head: &[u8], body: &[u8]| {
             out.extend_from_slice(&[kind]);
             out.extend_from_slice(&((head.len() + body.len()) as u32).to_be_bytes());
@@ -69,7 +90,12 @@ impl Plain {
             frame(out, HELLO, &[], &hello);
         }
         while out.len() < limit {
-            if let Some(control) = self.control.pop_front() {
+            if let Some(id) = self.life.take_pong(now) {
+                frame(out, PONG, &[], &id);
+            } else if let Some(id) = self.life.take_ping(now) {
+                frame(out, PING, &[], &id);
+            } else if let Some(control) = self.control.pop_front() {
+                self.life.sent(now);
                 frame(out, CONTROL, &[], &control);
             } else if let Some((request, mut data, last)) = self.bulk.pop_front() {
                 let part = data.split_to(data.len().min(PIECE));
@@ -77,6 +103,8 @@ impl Plain {
                 let mut head = request.to_be_bytes().to_vec();
                 head.push(u8::from(end));
                 frame(out, BULK, &head, &part);
+                self.life.sent_bulk(&self.config, now);
+                self.life.sent(now);
                 if !data.is_empty() {
                     self.bulk.push_front((request, data, last));
                 }
@@ -86,7 +114,10 @@ impl Plain {
         }
     }
 
-    fn handle(&mut self, buf: &mut BytesMut) {
+    fn handle(&mut self, buf: &mut BytesMut, now: Duration) {
+        if self.life.received(now) {
+            self.events.push_back(NetEvent::Heard);
+        }
         while buf.len() >= 5 {
             let len = u32::from_be_bytes([buf[1], buf[2], buf[3], buf[4]]) as usize;
             if buf.len() < 5 + len {
@@ -95,11 +126,24 @@ impl Plain {
             let kind = buf[0];
             buf.advance(5);
             let mut body = buf.split_to(len).freeze();
+            if kind != PONG {
+                self.life.received_something();
+            }
             self.events.push_back(match kind {
+                PING | PONG => {
+                    let mut id = [0; 8];
+                    id.copy_from_slice(&body);
+                    match kind {
+                        PING => self.life.handle_ping(id),
+                        _ => self.life.handle_pong(id, now),
+                    }
+                    continue;
+                }
                 HELLO => {
                     let mut key = [0; 32];
                     key.copy_from_slice(&body[..32]);
                     self.up = true;
+                    self.life.open(now);
                     let level = if body[32] == 1 {
                         Level::ReadWrite
                     } else {
@@ -158,7 +202,7 @@ impl Endpoint {
         now: Duration,
     ) -> Option<Self> {
         if !real {
-            return Some(Self::Plain(Plain::new(id)));
+            return Some(Self::Plain(Plain::new(id, now)));
         }
         let hello = Hello::new("simulated", id.boot, 0);
         let (config, entropy) = (session::Config::default(), Entropy::new(entropy));
@@ -206,7 +250,7 @@ impl Endpoint {
     pub fn transmit(&mut self, now: Duration, out: &mut BytesMut) {
         match self {
             Self::Real(session) => session.poll_transmit(now, out, PIECE),
-            Self::Plain(plain) => plain.transmit(out, PIECE),
+            Self::Plain(plain) => plain.transmit(now, out, PIECE),
         }
     }
 
@@ -217,7 +261,7 @@ impl Endpoint {
                 // What is wrong is an event as well.
                 let _ = session.handle_bytes(buf, now);
             }
-            Self::Plain(plain) => plain.handle(buf),
+            Self::Plain(plain) => plain.handle(buf, now),
         }
     }
 
@@ -237,6 +281,8 @@ impl Endpoint {
                         last,
                     } => NetEvent::Bulk(request, data, last),
                     Event::BulkDrained => continue,
+                    Event::Quiet => NetEvent::Quiet,
+                    Event::Heard => NetEvent::Heard,
                     Event::Closed(reason) => NetEvent::Closed(reason.to_string()),
                 });
             },
@@ -247,14 +293,40 @@ impl Endpoint {
     pub fn next_timeout(&self) -> Option<Duration> {
         match self {
             Self::Real(session) => session.next_timeout(),
-            Self::Plain(_) => None,
+            Self::Plain(plain) => plain.up.then(|| plain.life.next_timeout(&plain.config))?,
         }
     }
 
     /// Calls it.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if let Self::Real(session) = self {
-            session.handle_timeout(now);
+        match self {
+            Self::Real(session) => session.handle_timeout(now),
+            Self::Plain(plain) if plain.up => match plain.life.handle_timeout(&plain.config, now) {
+                Due::Nothing => {}
+                Due::Quiet => plain.events.push_back(NetEvent::Quiet),
+                Due::Dead => {
+                    plain.up = false;
+                    let why = "the peer is silent".to_owned();
+                    plain.events.push_back(NetEvent::Closed(why));
+                }
+            },
+            Self::Plain(_) => {}
+        }
+    }
+
+    /// Asks whether the peer is there.
+    pub fn probe(&mut self, now: Duration) {
+        match self {
+            Self::Real(session) => session.probe(now),
+            Self::Plain(plain) => plain.life.probe(now),
+        }
+    }
+
+    /// The smoothed round trip, once there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Real(session) => session.rtt(),
+            Self::Plain(plain) => plain.life.rtt(),
         }
     }
 }
@@ -323,6 +395,10 @@ pub struct Link {
     pub jitter_ms: u64,
     /// Bytes a second.
     pub width: u64,
+    /// How near the two are to each other on it.
+    pub class: PathClass,
+    /// Nothing arrives before.
+    pub stalls_until: Duration,
     /// The connections: two where both dialled at once, until one is given up.
     pub conns: Vec<Conn>,
 }
@@ -344,7 +420,7 @@ pub fn node_at(pair: Pair, side: usize) -> usize {
     if side == 0 { pair.0 } else { pair.1 }
 }
 
-/// The pair of two nodes.
-pub fn pair(a: usize, b: usize) -> Pair {
-    (a.min(b), a.max(b))
+/// The pair of two nodes, and one of the links between them.
+pub fn pair(a: usize, b: usize, link: u8) -> Pair {
+    (a.min(b), a.max(b), link)
 }

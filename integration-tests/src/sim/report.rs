@@ -48,6 +48,12 @@ pub struct Totals {
     pub real_sessions: u64,
     /// Connections that were made while there was one between the same two.
     pub twins: u64,
+    /// Links that carried nothing for a while.
+    pub stalls: u64,
+    /// Peers found silent.
+    pub silences: u64,
+    /// What peers told each other of several sessions.
+    pub words: u64,
     /// Peers that were refused for an hour.
     pub bans: u64,
 }
@@ -78,6 +84,9 @@ impl Totals {
         self.slowest_rest_s = self.slowest_rest_s.max(o.slowest_rest_s);
         self.real_sessions += o.real_sessions;
         self.twins += o.twins;
+        self.stalls += o.stalls;
+        self.silences += o.silences;
+        self.words += o.words;
         self.bans += o.bans;
     }
 }

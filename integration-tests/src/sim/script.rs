@@ -110,11 +110,12 @@ impl Simulation {
 
     /// Cuts the link between two nodes for good.
     pub fn cut(&mut self, a: usize, b: usize) {
-        let pair = pair(a, b);
-        if let Some(link) = self.links.get_mut(&pair) {
-            link.up = false;
+        for pair in [pair(a, b, 0), pair(a, b, 1)] {
+            if let Some(link) = self.links.get_mut(&pair) {
+                link.up = false;
+            }
+            self.break_link(pair);
         }
-        self.break_link(pair);
     }
 
     /// Crashes a node, which stays down.

@@ -11,13 +11,18 @@ use std::{
 use sync_core::{
     engine::Input,
     ids::{PeerKey, SessionId},
+    message::{Message, NetMessage},
+    net_message::NetControl,
     secret::Level,
 };
 use sync_discovery::{
     Candidate, Discovered, FolderTag, Source,
     book::{BookConfig, Dial, FailReason},
 };
-use sync_net::{CloseReason, Goodbye, paths::PathClass};
+use sync_net::{
+    CloseReason, Goodbye,
+    paths::{KEPT, PathClass},
+};
 use syncd::swarm::{Facts, Notice, Output, Swarm, Unreached};
 
 use super::{
@@ -45,9 +50,9 @@ pub(crate) enum Heard {
     Time,
 }
 
-/// Where a node listens.
-fn address(number: usize) -> SocketAddr {
-    let ip = Ipv4Addr::new(10, 0, 0, 1 + number as u8);
+/// Where a node listens on one of its links with each other.
+fn address(number: usize, link: u8) -> SocketAddr {
+    let ip = Ipv4Addr::new(10, 0, link, 1 + number as u8);
     SocketAddr::from((ip, 29_170))
 }
 
@@ -70,6 +75,19 @@ impl Simulation {
         swarm.add_folder(tag, node.id.key, Duration::ZERO);
         node.swarm = Some(swarm);
         node.swarm_due = None;
+        // Beacons cross the first links alone; who is at the end of others is known from the start.
+        for other in (0..self.nodes.len()).filter(|other| *other != number) {
+            if !self.links.contains_key(&pair(number, other, 1)) {
+                continue;
+            }
+            let known = Discovered::Found(Candidate {
+                folder: tag,
+                addr: address(other, 1),
+                source: Source::KnownHost,
+                expires: Duration::MAX,
+            });
+            self.swarm(number, |swarm, now| swarm.handle_discovered(known, now));
+        }
         self.swarm_wants(number);
         self.beacon_soon(number);
     }
@@ -123,6 +141,16 @@ impl Simulation {
             Output::Take { session, .. } => self.take(number, session),
             Output::TurnAway { session, goodbye } | Output::Close { session, goodbye } => {
                 self.hang_up(number, session, goodbye);
+            }
+            Output::Use(session) => self.tell(number, Input::Prefer { session }),
+            Output::Lost(session) => self.tell(number, Input::Silent { session }),
+            Output::Drain(session) => self.tell(number, Input::Drain { session }),
+            Output::Probe(session) => self.probe(number, session),
+            Output::Say(session, message) => {
+                self.totals.words += 1;
+                self.trace
+                    .line(self.now, number, || format!("{session:?}: {message:?}"));
+                self.send(number, session, Message::Net(message.to_message()).encode());
             }
             Output::Gone { session, .. } => {
                 self.nodes[number].conns.remove(&session);
@@ -199,7 +227,8 @@ impl Simulation {
         let ways: Vec<_> = (0..self.nodes.len())
             .filter(|other| *other != number)
             .filter_map(|other| {
-                let link = self.links.get(&pair(number, other)).filter(|l| l.up)?;
+                let link = self.links.get(&pair(number, other, 0));
+                let link = link.filter(|l| l.up && self.now >= l.stalls_until)?;
                 self.nodes[other].swarm.as_ref()?;
                 Some((other, link.latency))
             })
@@ -209,7 +238,7 @@ impl Simulation {
             let mono = there.now(self.now).mono;
             let found = Discovered::Found(Candidate {
                 folder,
-                addr: address(number),
+                addr: address(number, 0),
                 source: Source::Lan,
                 expires: mono + GOOD_FOR,
             });
@@ -226,9 +255,13 @@ impl Simulation {
         if self.nodes[number].daemon != daemon || self.nodes[number].swarm.is_none() {
             return;
         }
-        let target = (0..self.nodes.len()).find(|n| address(*n) == dial.addr);
-        let link = target.and_then(|to| self.links.get(&pair(number, to)));
-        let (Some(target), Some(link)) = (target, link) else {
+        let all = (0..self.nodes.len()).flat_map(|node| [(node, 0), (node, 1)]);
+        let mut there = all.filter(|(node, link)| address(*node, *link) == dial.addr);
+        let target = there
+            .next()
+            .map(|(node, link)| (node, pair(number, node, link)));
+        let link = target.and_then(|(_, pair)| self.links.get(&pair));
+        let (Some((target, pair)), Some(link)) = (target, link) else {
             return self.fail(format!(
                 "node {number} dials {}, where nobody is",
                 dial.addr
@@ -246,11 +279,10 @@ impl Simulation {
         if !swarm.answered().any(|tag| tag == dial.folder) {
             return self.tell_swarm(PATIENCE, number, daemon, unreached(FailReason::Silence));
         }
-        self.connect(number, target, dial);
+        self.connect(number, target, pair, dial);
     }
 
-    fn connect(&mut self, number: usize, target: usize, dial: Dial) {
-        let pair = pair(number, target);
+    fn connect(&mut self, number: usize, target: usize, pair: Pair, dial: Dial) {
         let dialler = side_of(pair, number);
         let mut end = |side: usize| {
             let node = &self.nodes[node_at(pair, side)];
@@ -299,7 +331,11 @@ impl Simulation {
             return;
         };
         let dialled = (found.dialler == side).then_some(found.dial.source);
-        let mut remote = address(node_at(pair, 1 - side));
+        let class = self
+            .links
+            .get(&pair)
+            .map_or(PathClass::Lan, |link| link.class);
+        let mut remote = address(node_at(pair, 1 - side), pair.2);
         if dialled.is_none() {
             // Whoever dials comes from a port of chance.
             remote.set_port(40_000 + (conn % 20_000) as u16);
@@ -310,7 +346,8 @@ impl Simulation {
             level,
             remote,
             listens: 29_170,
-            path: PathClass::Lan,
+            path: class,
+            by_system: true,
             boot_nonce: boot,
             dialled,
         };
@@ -355,6 +392,80 @@ impl Simulation {
         );
         // What came while the session waited for its folder.
         self.session_events(pair, conn, side_of(pair, number));
+    }
+
+    /// A peer said something about a session.
+    pub(super) fn said(&mut self, number: usize, session: SessionId, message: &NetMessage) {
+        match NetControl::read(message) {
+            Ok(word) => self.swarm(number, |swarm, now| swarm.handle_word(session, &word, now)),
+            Err(e) => self.fail(format!("node {number} can't read a word: {e}")),
+        }
+    }
+
+    fn probe(&mut self, number: usize, session: SessionId) {
+        let node = &self.nodes[number];
+        let mono = node.now(self.now).mono;
+        let Some((pair, conn)) = node.conns.get(&session).copied() else {
+            return;
+        };
+        let side = side_of(pair, number);
+        if let Some(end) = self.end(pair, conn, side) {
+            end.endpoint.probe(mono);
+            self.kick(pair, conn, side);
+            self.set_timer(pair, conn, side);
+        }
+    }
+
+    /// The peer of a session doesn't answer.
+    pub(super) fn quiet(&mut self, pair: Pair, conn: u64, side: usize) {
+        let session = self
+            .conn(pair, conn)
+            .and_then(|conn| conn.ends[side].session);
+        if let Some(session) = session {
+            self.totals.silences += 1;
+            self.swarm(node_at(pair, side), |swarm, now| {
+                swarm.handle_quiet(session, now);
+            });
+        }
+    }
+
+    /// It does, after a probe or silence.
+    pub(super) fn heard_again(&mut self, pair: Pair, conn: u64, side: usize) {
+        let end = self.conn(pair, conn).map(|conn| &conn.ends[side]);
+        let Some((session, took)) =
+            end.and_then(|end| Some((end.session?, end.endpoint.round_trip())))
+        else {
+            return;
+        };
+        self.swarm(node_at(pair, side), |swarm, now| {
+            swarm.handle_heard(session, took, now);
+        });
+    }
+
+    /// At rest both sides of each pair use one connection, and keep few.
+    pub(super) fn ways_agree(&self) -> Result<(), String> {
+        let folder = self.tag();
+        for (a, b) in (0..self.nodes.len()).flat_map(|b| (0..b).map(move |a| (a, b))) {
+            let used = |here: usize, there: usize| {
+                let node = &self.nodes[here];
+                let swarm = node.swarm.as_ref()?;
+                let session = swarm.used(folder, self.nodes[there].id.key)?;
+                node.conns.get(&session).map(|(pair, conn)| (pair.2, *conn))
+            };
+            let (there, back) = (used(a, b), used(b, a));
+            if there != back {
+                return Err(format!("n{a} and n{b} use {there:?} and {back:?}"));
+            }
+            let conns = |link: u8| {
+                self.links
+                    .get(&pair(a, b, link))
+                    .map_or(0, |l| l.conns.len())
+            };
+            if conns(0) + conns(1) > KEPT {
+                return Err(format!("n{a} and n{b} keep too many connections"));
+            }
+        }
+        Ok(())
     }
 
     /// A node is told that one of its peers misbehaved.

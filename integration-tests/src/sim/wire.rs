@@ -83,6 +83,7 @@ impl Simulation {
             return;
         };
         let (latency, jitter, width) = (link.latency, link.jitter_ms, link.width);
+        let stalls_until = link.stalls_until;
         let jitter = self.rng.millis(0, jitter);
         let Some(end) = self.end(pair, conn, side) else {
             return;
@@ -95,7 +96,8 @@ impl Simulation {
         }
         let takes = Duration::from_nanos(out.len() as u64 * 1_000_000_000 / width.max(1));
         end.busy_until = now + takes;
-        end.arrives = end.arrives.max(end.busy_until + latency + jitter);
+        let sets_out = end.busy_until.max(stalls_until);
+        end.arrives = end.arrives.max(sets_out + latency + jitter);
         end.pumping = true;
         let (again, arrives) = (end.busy_until, end.arrives);
         self.totals.wire_bytes += out.len() as u64;
@@ -152,13 +154,16 @@ impl Simulation {
                             self.tell(number, Input::Message { session, message });
                         }
                         Ok(Message::Objects(message)) => self.objects(number, session, message),
-                        Ok(Message::Net(_) | Message::Unknown(_)) => {}
+                        Ok(Message::Net(message)) => self.said(number, session, &message),
+                        Ok(Message::Unknown(_)) => {}
                         Err(e) => self.fail(format!("node {number} can't read a message: {e}")),
                     }
                 }
                 NetEvent::Bulk(request, data, last) => {
                     self.bulk(pair, conn, side, request, &data, last);
                 }
+                NetEvent::Quiet => self.quiet(pair, conn, side),
+                NetEvent::Heard => self.heard_again(pair, conn, side),
                 NetEvent::Closed(why) => {
                     let now = self.now;
                     self.trace

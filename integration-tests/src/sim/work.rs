@@ -26,6 +26,9 @@ impl Simulation {
                 self.trace
                     .line(self.now, number, || format!("event {event:?}"));
             }
+            Effect::Drained { session } => {
+                self.swarm(number, |swarm, now| swarm.handle_drained(session, now));
+            }
             Effect::Ban { reason, .. } => {
                 self.fail(format!("node {number} bans an honest peer: {reason}"));
             }

@@ -20,6 +20,9 @@ const ASKED_ENOUGH: u32 = 4;
 impl<I: Index> Engine<I> {
     /// Does what the scheduler asks for until it has nothing more.
     pub(super) fn drive_fetch(&mut self) -> IndexResult<()> {
+        while let Some(session) = self.fetcher.drained() {
+            self.out.push_back(Output::Drained { session });
+        }
         if !self.notes.active() {
             return Ok(());
         }

@@ -66,6 +66,11 @@ pub enum Input {
         /// Which.
         session: SessionId,
     },
+    /// A session that isn't preferred is to end: [`Output::Drained`] tells when nothing is awaited on it any more.
+    Drain {
+        /// Which.
+        session: SessionId,
+    },
     /// A control message arrived.
     Message {
         /// From where.
@@ -199,6 +204,11 @@ pub enum Output {
         session: SessionId,
         /// Why.
         reason: String,
+    },
+    /// Nothing is awaited any more on a session that was to be drained.
+    Drained {
+        /// Which.
+        session: SessionId,
     },
     /// Look at the disk.
     Scan {

@@ -187,6 +187,10 @@ impl<I: Index> Engine<I> {
                 self.fetcher.give_up(session);
                 Ok(())
             }
+            Input::Drain { session } => {
+                self.fetcher.drain(session);
+                Ok(())
+            }
             Input::Message { session, message } => self.message(session, message),
             Input::Objects { session, objects } => {
                 for Arrival {

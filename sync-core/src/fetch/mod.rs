@@ -238,6 +238,8 @@ pub struct Fetcher {
     waiting: BTreeSet<Key>,
     active: BTreeSet<Key>,
     end_game_at: Duration,
+    /// Sessions that are to end when nothing is awaited on them.
+    draining: BTreeSet<SessionId>,
     /// Small contents that somebody holds.
     small: (usize, u64),
     /// Sizes of all wanted contents.
@@ -268,6 +270,7 @@ impl Fetcher {
             waiting: BTreeSet::new(),
             active: BTreeSet::new(),
             end_game_at: Duration::ZERO,
+            draining: BTreeSet::new(),
             small: (0, 0),
             wanted_bytes: 0,
         }
@@ -294,6 +297,7 @@ impl Fetcher {
     /// Removes a session: what it had under way is asked for elsewhere.
     pub fn remove_peer(&mut self, session: SessionId) {
         self.forget_holder(session);
+        self.draining.remove(&session);
         let Some(peer) = self.peers.remove(&session) else {
             return;
         };
@@ -314,6 +318,23 @@ impl Fetcher {
             peer.resting = true;
             self.forget_holder(session);
         }
+    }
+
+    /// Tells by [`Fetcher::drained`] when nothing is awaited any more on a session that isn't asked.
+    pub fn drain(&mut self, session: SessionId) {
+        self.draining.insert(session);
+    }
+
+    /// The next session that was to be drained, and is. One that is asked again isn't.
+    pub fn drained(&mut self) -> Option<SessionId> {
+        let peers = &self.peers;
+        let done = |session: &&SessionId| {
+            let peer = peers.get(session);
+            peer.is_none_or(|peer| peer.resting && peer.requests.is_empty())
+        };
+        let session = *self.draining.iter().find(done)?;
+        self.draining.remove(&session);
+        Some(session)
     }
 
     /// Whether this session is asked for anything.

@@ -5,7 +5,7 @@
 //! | number | message | body |
 //! |---|---|---|
 //! | 64 | Peers | one [`NetMessage`], at most 128 KiB |
-//! | 65 | Use | empty: from here on the sender's index and questions go over this session |
+//! | 65 | Use | the number of the choice, 8 bytes, high byte first: from here on the sender's index and questions go over this session |
 //! | 66 | Standby | empty: the sender sends no index and asks for nothing here any more, and answers to the end |
 //! | 67 | Retire | empty: as Standby, and the session ends when what was asked on it is answered |
 //!
@@ -26,8 +26,8 @@ const RETIRE: u8 = 67;
 pub enum NetControl {
     /// About peers, and how they are reached.
     Peers(NetMessage),
-    /// The sender uses this session.
-    Use,
+    /// The sender uses this session. Who chooses numbers its choices upwards; 0 is said by who doesn't.
+    Use(u64),
     /// The sender stands by here.
     Standby,
     /// The sender wants this session to end once all is answered.
@@ -42,7 +42,7 @@ impl NetControl {
     pub fn to_message(&self) -> message::NetMessage {
         let (number, body) = match self {
             Self::Peers(message) => (PEERS, message.encode().into()),
-            Self::Use => (USE, Bytes::new()),
+            Self::Use(number) => (USE, Bytes::copy_from_slice(&number.to_be_bytes())),
             Self::Standby => (STANDBY, Bytes::new()),
             Self::Retire => (RETIRE, Bytes::new()),
             Self::Unknown(number) => (*number, Bytes::new()),
@@ -54,11 +54,18 @@ impl NetControl {
     ///
     /// # Errors
     ///
-    /// [`NetMessageError`] if a message about peers isn't one; the sender breaks the rules.
+    /// [`NetMessageError`] if a message about peers isn't one, or a choice has no number; the sender breaks the
+    /// rules.
     pub fn read(message: &message::NetMessage) -> Result<Self, NetMessageError> {
         Ok(match message.number {
             PEERS => Self::Peers(NetMessage::decode(&message.body)?),
-            USE => Self::Use,
+            USE => {
+                let number = message
+                    .body
+                    .first_chunk()
+                    .ok_or(NetMessageError::Malformed)?;
+                Self::Use(u64::from_be_bytes(*number))
+            }
             STANDBY => Self::Standby,
             RETIRE => Self::Retire,
             number => Self::Unknown(number),

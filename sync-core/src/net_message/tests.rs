@@ -224,7 +224,7 @@ fn through_the_door(control: &NetControl) -> NetControl {
 fn control_messages_of_sessions_are_read_as_they_were_written() {
     let all = samples().into_iter().map(NetControl::Peers);
     for control in all.chain([
-        NetControl::Use,
+        NetControl::Use(7),
         NetControl::Standby,
         NetControl::Retire,
         NetControl::Unknown(68),

@@ -9,8 +9,8 @@
 //!
 //! The side with the lower static key *chooses*, numbers its choices, and says each on the path chosen; the other
 //! follows the newest that it has heard. So words may be lost with a path, or overtake each other on two. A nearer
-//! path is taken at once; among equals one must have been over 25 % faster for [`FASTER_FOR`], and at least [`HOLD`]
-//! must have gone by since the last change. Whoever finds the used path silent uses another by itself; the follower
+//! path is taken at once; among equals one must have been over 25 % faster for [`FASTER_FOR`], by a millisecond at
+//! least, and [`HOLD`] must have gone by since the last change. Whoever finds the used path silent uses another by itself; the follower
 //! says so, and goes back when the chosen one is heard again.
 //!
 //! Only the chooser retires, once it is sure of the path that it uses: what leads to the same address as that one, and
@@ -34,6 +34,8 @@ pub const HOLD: Duration = Duration::from_secs(60);
 pub const RETIRE_FOR: Duration = Duration::from_secs(5);
 /// Paths that are kept: the one that is used, and one to fall back on.
 pub const KEPT: usize = 2;
+/// A path that is faster by less isn't worth a change.
+const LEAST_GAIN: Duration = Duration::from_millis(1);
 /// How often equals are compared.
 const COMPARE: Duration = Duration::from_secs(10);
 /// Round trips of a path that are remembered; the least of them counts.
@@ -412,8 +414,12 @@ impl Paths {
             let faster = other.lives()
                 && other.is_kept()
                 && other.rank() == rank
-                && matches!((took, other.round_trip()), (Some(a), Some(b)) if b * 5 < a * 4);
-            other.faster_since = other.faster_since.filter(|_| faster).or(faster.then_some(now));
+                && matches!((took, other.round_trip()), (Some(a), Some(b))
+                    if b * 5 < a * 4 && b + LEAST_GAIN <= a);
+            other.faster_since = other
+                .faster_since
+                .filter(|_| faster)
+                .or(faster.then_some(now));
             if let Some(since) = other.faster_since
                 && now >= (since + FASTER_FOR).max(self.changed + HOLD)
             {
@@ -452,7 +458,11 @@ impl Paths {
         for (id, other) in others {
             let spare = kept >= KEPT || other.is_twin_of(path);
             kept += usize::from(!spare);
-            let word = if spare && sure { Word::Retire } else { Word::Standby };
+            let word = if spare && sure {
+                Word::Retire
+            } else {
+                Word::Standby
+            };
             words.push((*id, word));
         }
         for (id, word) in words {
@@ -487,7 +497,10 @@ impl Paths {
 
     /// Equals are asked for their round trips from time to time.
     fn compare(&mut self, now: Duration) {
-        let rank = self.used.and_then(|used| self.paths.get(&used)).map(Path::rank);
+        let rank = self
+            .used
+            .and_then(|used| self.paths.get(&used))
+            .map(Path::rank);
         let equals = self.ids(|p| p.lives() && p.is_kept() && Some(p.rank()) == rank);
         if equals.len() < 2 {
             self.compare_at = None;

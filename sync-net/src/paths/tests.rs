@@ -145,7 +145,10 @@ fn equals_are_changed_slowly() {
         paths.handle_timeout(now);
     }
     let took = now - NOW;
-    assert!(took >= HOLD && took <= HOLD + Duration::from_secs(10), "{took:?}");
+    assert!(
+        took >= HOLD && took <= HOLD + Duration::from_secs(10),
+        "{took:?}"
+    );
     // What is a little faster changes nothing.
     for _ in 0..100 {
         paths.handle_round_trip(id(1), Duration::from_millis(60));
@@ -168,7 +171,10 @@ fn the_follower_goes_where_it_is_told_and_back() {
     outputs(&mut paths);
     paths.handle_quiet(id(2), NOW);
     let all = outputs(&mut paths);
-    assert!(all.contains(&PathOutput::Say(id(1), Word::Use(0))), "{all:?}");
+    assert!(
+        all.contains(&PathOutput::Say(id(1), Word::Use(0))),
+        "{all:?}"
+    );
     assert!(all.contains(&PathOutput::Lost(id(2))), "{all:?}");
     paths.handle_heard(id(2), NOW);
     assert_eq!(paths.used(), Some(id(2)));
@@ -194,18 +200,35 @@ fn the_last_that_lives_is_not_ended_for_a_choice() {
 #[derive(Debug, Clone)]
 enum Step {
     /// A path comes up, at one side first.
-    Up { class: u8, host: u8, first: usize },
+    Up {
+        class: u8,
+        host: u8,
+        first: usize,
+    },
     /// The next of what a side is about to hear arrives.
-    Hear { side: usize, path: usize },
+    Hear {
+        side: usize,
+        path: usize,
+    },
     /// A path carries nothing, until it is mended.
-    Cut { path: usize },
-    Mend { path: usize },
+    Cut {
+        path: usize,
+    },
+    Mend {
+        path: usize,
+    },
     /// A path is broken: either side notices on its own.
-    Break { path: usize },
+    Break {
+        path: usize,
+    },
     /// Time goes by.
-    Wait { ms: u64 },
+    Wait {
+        ms: u64,
+    },
     /// One side is started anew.
-    Restart { side: usize },
+    Restart {
+        side: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -24,7 +24,8 @@ const EXTRA_WAIT: Duration = Duration::from_millis(300);
 
 /// What time has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub enum Due {
+    /// Nothing of note.
     Nothing,
     /// The peer doesn't answer.
     Quiet,
@@ -32,8 +33,12 @@ pub(super) enum Due {
     Dead,
 }
 
+/// Whether the peer of one session is there. See the module.
+///
+/// Whoever drives it says what came and went, sends the pings and pongs that it wants, and calls
+/// [`Life::handle_timeout`] when [`Life::next_timeout`] is reached.
 #[derive(Debug)]
-pub(super) struct Life {
+pub struct Life {
     received: Duration,
     sent: Duration,
     /// Since when something was sent and nothing has come.
@@ -55,7 +60,9 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(now: Duration) -> Self {
+    /// Nothing came or went yet.
+    #[must_use]
+    pub fn new(now: Duration) -> Self {
         Self {
             received: now,
             sent: now,
@@ -75,25 +82,29 @@ impl Life {
     }
 
     /// The smoothed round trip, once there was one.
-    pub(super) const fn rtt(&self) -> Option<Duration> {
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
-    pub(super) const fn owes_pong(&self) -> bool {
+    /// Whether a pong waits to be sent.
+    #[must_use]
+    pub const fn owes_pong(&self) -> bool {
         self.want_pong.is_some()
     }
 
     /// The session stands; what went before doesn't count.
-    pub(super) fn open(&mut self, now: Duration) {
+    pub fn open(&mut self, now: Duration) {
         (self.want_ping, self.received, self.owed) = (true, now, None);
     }
 
-    pub(super) fn end(&mut self) {
+    /// The session is over: nothing is to be sent any more.
+    pub fn end(&mut self) {
         (self.want_ping, self.want_pong) = (false, None);
     }
 
     /// Bytes came. Whether somebody waits to hear of it.
-    pub(super) fn received(&mut self, now: Duration) -> bool {
+    pub fn received(&mut self, now: Duration) -> bool {
         self.received = now;
         (self.owed, self.asked) = (None, None);
         let was_quiet = std::mem::take(&mut self.quiet);
@@ -101,28 +112,30 @@ impl Life {
     }
 
     /// It was more than a pong.
-    pub(super) fn received_something(&mut self) {
+    pub fn received_something(&mut self) {
         self.owes_sign = true;
     }
 
     /// Something other than a pong went.
-    pub(super) fn sent(&mut self, now: Duration) {
+    pub fn sent(&mut self, now: Duration) {
         (self.sent, self.owes_sign) = (now, false);
         self.owed.get_or_insert(now);
     }
 
     /// Bulk went. The delay of the path under load is worth knowing as well.
-    pub(super) fn sent_bulk(&mut self, config: &Config, now: Duration) {
+    pub fn sent_bulk(&mut self, config: &Config, now: Duration) {
         self.want_ping |= !self.ping_open && now >= self.ping_sent + config.keepalive;
     }
 
-    pub(super) fn take_pong(&mut self, now: Duration) -> Option<[u8; 8]> {
+    /// The body of a pong to send now.
+    pub fn take_pong(&mut self, now: Duration) -> Option<[u8; 8]> {
         let id = self.want_pong.take()?;
         (self.sent, self.owes_sign) = (now, false);
         Some(id)
     }
 
-    pub(super) fn take_ping(&mut self, now: Duration) -> Option<[u8; 8]> {
+    /// The body of a ping to send now.
+    pub fn take_ping(&mut self, now: Duration) -> Option<[u8; 8]> {
         std::mem::take(&mut self.want_ping).then(|| {
             self.ping_id += 1;
             (self.ping_open, self.ping_sent) = (true, now);
@@ -131,12 +144,13 @@ impl Life {
         })
     }
 
-    /// If pings come faster than we answer, the newest is answered.
-    pub(super) fn handle_ping(&mut self, id: [u8; 8]) {
+    /// A ping came. If pings come faster than we answer, the newest is answered.
+    pub fn handle_ping(&mut self, id: [u8; 8]) {
         self.want_pong = Some(id);
     }
 
-    pub(super) fn handle_pong(&mut self, id: [u8; 8], now: Duration) {
+    /// A pong came.
+    pub fn handle_pong(&mut self, id: [u8; 8], now: Duration) {
         if self.ping_open && u64::from_be_bytes(id) == self.ping_id {
             self.ping_open = false;
             let sample = now.saturating_sub(self.ping_sent);
@@ -146,13 +160,13 @@ impl Life {
     }
 
     /// The owner wants to know whether the peer is there.
-    pub(super) fn probe(&mut self, now: Duration) {
+    pub fn probe(&mut self, now: Duration) {
         self.probed = true;
         self.ask(now);
     }
 
     /// While nothing is read, silence means nothing.
-    pub(super) fn set_paused(&mut self, paused: bool, now: Duration) {
+    pub fn set_paused(&mut self, paused: bool, now: Duration) {
         if self.paused && !paused {
             self.received = now;
             self.owed = self.owed.map(|_| now);
@@ -161,7 +175,9 @@ impl Life {
         self.paused = paused;
     }
 
-    pub(super) fn next_timeout(&self, config: &Config) -> Option<Duration> {
+    /// When [`Life::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn next_timeout(&self, config: &Config) -> Option<Duration> {
         let silence = match (self.asked, self.owed) {
             _ if self.paused => None,
             (Some(at), _) if self.quiet => Some(at + GIVEN_UP),
@@ -174,7 +190,8 @@ impl Life {
         [silence, dead, ping, sign].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_timeout(&mut self, config: &Config, now: Duration) -> Due {
+    /// Does what is due. Calling it too early does nothing.
+    pub fn handle_timeout(&mut self, config: &Config, now: Duration) -> Due {
         if self.sign_at().is_some_and(|at| now >= at) {
             self.want_pong = Some(NO_PING);
         }

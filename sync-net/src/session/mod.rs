@@ -42,7 +42,7 @@ use crate::handshake::{Entropy, Initiator, Responder, Secrets};
 use crate::membership::{Level, Role, SharedFolder};
 
 pub use hello::{Hello, MAX_HELLO, MAX_NAME, VERSION};
-use life::{Due, Life};
+pub use life::{Due, Life};
 use outbox::{Next, Outbox};
 pub use types::{
     CloseReason, Config, Established, Event, Goodbye, MAX_CONTROL, MAX_PROOF, SendError,

@@ -161,6 +161,10 @@ impl Driver {
 
     /// Tells the handles how much bulk has left the queue.
     fn balance(&mut self, pump: &Pump<Box<dyn ByteStream>>) {
+        if let Some(took) = pump.session.rtt() {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+            self.waiting.round_trip.store(took, Ordering::Relaxed);
+        }
         let queued = pump.session.bulk_queued_bytes();
         if queued < self.bulk_taken {
             self.waiting

@@ -1,7 +1,8 @@
 //! The hand by which others hold a driven session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -27,6 +28,8 @@ pub(super) enum Command {
 pub(super) struct Waiting {
     pub(super) control: AtomicUsize,
     pub(super) bulk: AtomicUsize,
+    /// The smoothed round trip in microseconds; 0 before there was one.
+    pub(super) round_trip: AtomicU64,
     pub(super) drained: Notify,
 }
 
@@ -84,9 +87,17 @@ impl SessionHandle {
         self.tell(Command::Cancel(request))
     }
 
-    /// Sends a ping, to see at once whether the peer is there.
+    /// Asks whether the peer is there: [`Event::Heard`](crate::Event::Heard) says so,
+    /// [`Event::Quiet`](crate::Event::Quiet) that it doesn't answer.
     pub fn probe(&self) -> Result<(), SendError> {
         self.tell(Command::Probe)
+    }
+
+    /// The smoothed time from a ping to its answer, once there was one.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        let took = self.waiting.round_trip.load(Ordering::Relaxed);
+        (took > 0).then(|| Duration::from_micros(took))
     }
 
     /// Ends the session in good order.

@@ -129,6 +129,11 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+    /// Nothing is awaited any more on a session that was to be drained.
+    Drained {
+        /// Which.
+        session: SessionId,
+    },
     /// Something that people may want to hear of.
     Event(Event),
     /// Looking at these paths took so long: the watcher should leave them alone for a while.

@@ -137,6 +137,9 @@ impl<H: Home> Driver<H> {
             Output::Ban { session, reason } => {
                 self.effects.push_back(Effect::Ban { session, reason });
             }
+            Output::Drained { session } => {
+                self.effects.push_back(Effect::Drained { session });
+            }
             Output::Event(event) => self.effects.push_back(Effect::Event(event)),
             Output::Scan { scan, what } => {
                 let work = Work::Scan { scan, what };

@@ -23,6 +23,7 @@ use crate::{net::PeerInfo, roster::RosterEntry, slot::Reach};
 pub(crate) struct FolderDoor {
     pub(crate) up: Recipient<PeerUp>,
     pub(crate) down: Recipient<PeerDown>,
+    pub(crate) ways: Recipient<PeerWay>,
     pub(crate) all_down: Recipient<AllPeersDown>,
     pub(crate) from_peer: Recipient<FromPeer>,
     pub(crate) asks: Recipient<FolderAsk>,
@@ -52,6 +53,24 @@ pub(crate) struct PeerUp {
 #[rtype(result = "()")]
 pub(crate) struct PeerDown {
     pub(crate) session: SessionId,
+}
+
+/// What a session with a member, of several, is for.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PeerWay {
+    pub(crate) session: SessionId,
+    pub(crate) way: Way,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    /// Index and questions go over it from now on.
+    Use,
+    /// It doesn't answer, and isn't used.
+    Lost,
+    /// It is to end: tell when nothing is awaited on it.
+    Drain,
 }
 
 /// Whoever had the sessions has lost them.

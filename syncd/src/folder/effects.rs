@@ -7,6 +7,7 @@ use serde_json::json;
 use sync_core::{
     control::{EventType, path_text},
     engine::{Event, Input, State},
+    ids::SessionId,
     path::RelPath,
 };
 use sync_net::actor::SendControl;
@@ -17,7 +18,10 @@ use sync_store::{
 use tracing::{debug, info, warn};
 
 use super::{FolderActor, messages::JobTold, open::OnDisk};
-use crate::{net::door::BanPeer, policy::Down};
+use crate::{
+    net::door::{OfSession, Verdict},
+    policy::Down,
+};
 
 impl FolderActor {
     /// Does all that the driver wants, and sets the timer for its next wish.
@@ -76,6 +80,12 @@ impl FolderActor {
         self.timer = Some((due, timer));
     }
 
+    fn judge(&self, session: SessionId, verdict: Verdict) {
+        if let Some(peers) = self.wires.peers.get() {
+            peers.verdicts.do_send(OfSession { session, verdict });
+        }
+    }
+
     fn effect(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         let name = &self.entry.name;
         match effect {
@@ -87,11 +97,8 @@ impl FolderActor {
                 link.info.count_sent(bytes.len());
                 link.actor.do_send(SendControl(bytes));
             }
-            Effect::Ban { session, reason } => {
-                if let Some(peers) = self.wires.peers.get() {
-                    peers.bans.do_send(BanPeer { session, reason });
-                }
-            }
+            Effect::Ban { session, reason } => self.judge(session, Verdict::Ban(reason)),
+            Effect::Drained { session } => self.judge(session, Verdict::Drained),
             Effect::Event(event) => self.tell(event),
             Effect::Took(paths, took) => {
                 if let Some(watcher) = &self.watcher {

@@ -14,7 +14,9 @@ use tracing::warn;
 
 use super::{
     FolderActor,
-    door::{AllPeersDown, FolderAsk, FolderDoor, FromPeer, PeerDown, PeerUp, Received},
+    door::{
+        AllPeersDown, FolderAsk, FolderDoor, FromPeer, PeerDown, PeerUp, PeerWay, Received, Way,
+    },
     open::{self, OnDisk},
     permits::Permit,
     report::Link,
@@ -26,6 +28,7 @@ impl From<Addr<FolderActor>> for FolderDoor {
         Self {
             up: actor.clone().recipient(),
             down: actor.clone().recipient(),
+            ways: actor.clone().recipient(),
             all_down: actor.clone().recipient(),
             from_peer: actor.clone().recipient(),
             asks: actor.recipient(),
@@ -133,6 +136,19 @@ impl Handler<PeerDown> for FolderActor {
         if self.sessions.remove(&session).is_some() {
             self.handle_input(Input::PeerDown { session }, ctx);
         }
+    }
+}
+
+impl Handler<PeerWay> for FolderActor {
+    type Result = ();
+
+    fn handle(&mut self, PeerWay { session, way }: PeerWay, ctx: &mut Self::Context) {
+        let input = match way {
+            Way::Use => Input::Prefer { session },
+            Way::Lost => Input::Silent { session },
+            Way::Drain => Input::Drain { session },
+        };
+        self.handle_input(input, ctx);
     }
 }
 

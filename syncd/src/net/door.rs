@@ -24,14 +24,20 @@ pub(crate) enum FolderNews {
     Refresh(FolderTag),
 }
 
-/// A peer misbehaves.
+/// What a folder has to say of a session.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct BanPeer {
-    /// The session.
+pub(crate) struct OfSession {
     pub(crate) session: SessionId,
-    /// What it did.
-    pub(crate) reason: String,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The peer misbehaves; what it did.
+    Ban(String),
+    /// Nothing is awaited on it any more.
+    Drained,
 }
 
 /// Asks for every candidate of a folder.
@@ -48,7 +54,7 @@ pub(crate) struct ListCandidates {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PeersDoor {
     pub(crate) folders: Recipient<FolderNews>,
-    pub(crate) bans: Recipient<BanPeer>,
+    pub(crate) verdicts: Recipient<OfSession>,
     pub(crate) lists: Recipient<ListCandidates>,
     /// What mechanisms of discovery find.
     pub(crate) found: Recipient<Discovered>,

@@ -53,6 +53,7 @@ pub(super) struct Meter {
     up: u64,
     down: u64,
     rates: Rates,
+    round_trip: Option<Duration>,
 }
 
 impl PeerInfo {
@@ -69,7 +70,7 @@ impl PeerInfo {
     }
 
     /// Looks at the counters again; to be called about once a second.
-    pub(crate) fn measure(&self, now: Duration) {
+    pub(crate) fn measure(&self, now: Duration, round_trip: Option<Duration>) {
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_sub(meter.at).as_millis() as u64;
         if passed == 0 {
@@ -97,19 +98,19 @@ impl PeerInfo {
             up,
             down,
             rates,
+            round_trip,
         };
     }
 
-    /// The rates as last measured.
-    pub(crate) fn rates(&self) -> Rates {
-        self.meter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rates
+    /// The rates and the round trip as last measured.
+    fn measured(&self) -> (Rates, Option<Duration>) {
+        let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        (meter.rates, meter.round_trip)
     }
 
     /// As the control API says it.
     pub(crate) fn report(&self, in_sync: bool) -> Peer {
+        let (rates, round_trip) = self.measured();
         Peer {
             device: self.peer.to_string(),
             name: self.name.clone(),
@@ -123,8 +124,9 @@ impl PeerInfo {
             found_by: found_by(self.found_by),
             level: self.level,
             in_sync,
-            rates: self.rates(),
-            rtt_ms: None,
+            rates,
+            // To a thousandth: more says nothing.
+            rtt_ms: round_trip.map(|took| took.as_micros() as f64 / 1000.0),
             since: Utc::from_unix_ns(self.since_ns).rfc3339(),
         }
     }

@@ -12,20 +12,19 @@ use sync_discovery::{
     Source,
     book::{BookEntry, EntryState},
 };
-use tracing::debug;
 
 use super::{
-    door::{BanPeer, FolderNews, ListCandidates, PeersDoor},
+    door::{FolderNews, ListCandidates, OfSession, PeersDoor, Verdict},
     info::found_by,
     peers::PeersActor,
-    reader::FromPeerNet,
+    reader::{FromSession, News},
 };
 
 impl From<Addr<PeersActor>> for PeersDoor {
     fn from(actor: Addr<PeersActor>) -> Self {
         Self {
             folders: actor.clone().recipient(),
-            bans: actor.clone().recipient(),
+            verdicts: actor.clone().recipient(),
             lists: actor.clone().recipient(),
             found: actor.clone().recipient(),
             sessions: actor.recipient(),
@@ -56,25 +55,36 @@ impl Handler<FolderNews> for PeersActor {
     }
 }
 
-impl Handler<BanPeer> for PeersActor {
+impl Handler<OfSession> for PeersActor {
     type Result = ();
 
-    fn handle(&mut self, BanPeer { session, reason }: BanPeer, ctx: &mut Self::Context) {
-        self.swarm.ban(session, &reason, self.now());
+    fn handle(&mut self, OfSession { session, verdict }: OfSession, ctx: &mut Self::Context) {
+        match verdict {
+            Verdict::Ban(reason) => self.swarm.ban(session, &reason, self.now()),
+            Verdict::Drained => self.swarm.handle_drained(session, self.now()),
+        }
         self.pump(ctx);
     }
 }
 
-impl Handler<FromPeerNet> for PeersActor {
+impl Handler<FromSession> for PeersActor {
     type Result = ();
 
     /// What this version doesn't act on is ignored, as is what a later one may say; what is malformed ends the session.
-    fn handle(&mut self, from: FromPeerNet, _: &mut Self::Context) {
-        let FromPeerNet { session, message } = from;
-        match NetControl::read(&message) {
-            Ok(_) => debug!(session = session.0, number = message.number, "not acted on"),
-            Err(error) => self.violated(session, &error),
+    fn handle(&mut self, FromSession { session, news }: FromSession, ctx: &mut Self::Context) {
+        let now = self.now();
+        match news {
+            News::Said(message) => match NetControl::read(&message) {
+                Ok(word) => self.swarm.handle_word(session, &word, now),
+                Err(error) => self.violated(session, &error),
+            },
+            News::Quiet => self.swarm.handle_quiet(session, now),
+            News::Heard => {
+                let took = self.round_trip(session);
+                self.swarm.handle_heard(session, took, now);
+            }
         }
+        self.pump(ctx);
     }
 }
 

@@ -20,6 +20,8 @@ use serde_json::json;
 use sync_core::{
     control::EventType,
     ids::{PeerKey, SessionId},
+    message::Message,
+    net_message::NetControl,
 };
 use sync_discovery::{
     Discovered, FolderTag, Source,
@@ -29,8 +31,8 @@ use sync_discovery::{
 };
 use sync_net::{
     CloseReason, Goodbye, SharedFolder,
-    actor::{Close, NewSession, PeerActor, SessionOver},
-    stream::{Connected, DialError, EVENT_QUEUE, drive},
+    actor::{Close, NewSession, PeerActor, SendControl, SessionOver},
+    stream::{Connected, DialError, EVENT_QUEUE, SessionHandle, drive},
     tcp::dial,
 };
 use tokio::sync::mpsc;
@@ -43,7 +45,7 @@ use super::{
 };
 use crate::{
     folder::{
-        door::{AllPeersDown, PeerDown, PeerUp},
+        door::{AllPeersDown, PeerDown, PeerUp, PeerWay, Way},
         requests,
     },
     policy::Down,
@@ -60,6 +62,7 @@ const LOOK_AT_NETWORK: Duration = Duration::from_secs(10);
 struct Link {
     folder: FolderTag,
     actor: Addr<PeerActor>,
+    handle: SessionHandle,
     info: Arc<PeerInfo>,
 }
 
@@ -171,6 +174,16 @@ impl PeersActor {
                     link.actor.do_send(Close(goodbye));
                 }
             }
+            Output::Use(session) => self.tell_way(session, Way::Use),
+            Output::Lost(session) => self.tell_way(session, Way::Lost),
+            Output::Drain(session) => self.tell_way(session, Way::Drain),
+            Output::Probe(session) => {
+                if let Some(link) = self.links.get(&session) {
+                    // A session that is over tells so by its end.
+                    let _ = link.handle.probe();
+                }
+            }
+            Output::Say(session, message) => self.say(session, &message),
             Output::Gone {
                 session,
                 last,
@@ -225,6 +238,7 @@ impl PeersActor {
             remote,
             listens: facts.hello.port,
             path: connected.route.path,
+            by_system: connected.route.transport.by_system,
             boot_nonce: facts.hello.boot_nonce,
             dialled,
         };
@@ -274,7 +288,8 @@ impl PeersActor {
             objects,
             net: ctx.address().recipient(),
         };
-        tokio::spawn(reader::run(events, Arc::clone(&info), handle, doors));
+        let reading = reader::run(events, Arc::clone(&info), handle.clone(), doors);
+        tokio::spawn(reading);
         if first {
             let (remote, found_by) = (facts.remote, info.found_by);
             info!(device = %info.peer, name = %info.name, %remote, %found_by, "connected");
@@ -286,9 +301,30 @@ impl PeersActor {
             Link {
                 folder,
                 actor,
+                handle,
                 info,
             },
         );
+    }
+
+    pub(super) fn round_trip(&self, session: SessionId) -> Option<Duration> {
+        self.links.get(&session)?.handle.round_trip()
+    }
+
+    fn tell_way(&self, session: SessionId, way: Way) {
+        let folder = self.links.get(&session).map(|link| link.folder);
+        if let Some(door) = folder.and_then(|tag| self.wires.ready_folder(tag)) {
+            door.ways.do_send(PeerWay { session, way });
+        }
+    }
+
+    fn say(&self, session: SessionId, message: &NetControl) {
+        if let Some(link) = self.links.get(&session) {
+            debug!(peer = %link.info.peer, remote = %link.info.address, ?message, "of several sessions");
+            let bytes = Message::Net(message.to_message()).encode();
+            link.info.count_sent(bytes.len());
+            link.actor.do_send(SendControl(bytes));
+        }
     }
 
     fn gone(&mut self, session: SessionId, last: bool, reason: CloseReason) {
@@ -399,7 +435,7 @@ impl Actor for PeersActor {
         ctx.run_interval(MEASURE, |actor, _| {
             let now = actor.now();
             for link in actor.links.values() {
-                link.info.measure(now);
+                link.info.measure(now, link.handle.round_trip());
             }
         });
         // Another one was here before: what folders it had sessions for must begin anew.
@@ -431,7 +467,7 @@ impl Handler<NewSession> for PeersActor {
 }
 
 /// The machine has these addresses now.
-#[derive(Debug, Message)]
+#[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 struct NetworkIs(BTreeSet<IpAddr>);
 
@@ -444,7 +480,7 @@ impl Handler<NetworkIs> for PeersActor {
     }
 }
 
-#[derive(Message)]
+#[derive(actix::Message)]
 #[rtype(result = "()")]
 struct Dialled {
     dial: Dial,

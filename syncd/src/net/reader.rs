@@ -30,19 +30,29 @@ const MAX_ANSWERS: usize = 1_024;
 /// More bytes than this of unfinished objects aren't kept for one peer.
 const MAX_HELD: u64 = MAX_IN_FLIGHT + MAX_OBJECT as u64;
 
-/// A peer says something about sessions or addresses.
+/// What concerns a session itself.
 #[derive(Debug, ActorMessage)]
 #[rtype(result = "()")]
-pub(crate) struct FromPeerNet {
+pub(crate) struct FromSession {
     pub(crate) session: SessionId,
-    pub(crate) message: NetMessage,
+    pub(crate) news: News,
+}
+
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The peer says something about sessions or addresses.
+    Said(NetMessage),
+    /// It doesn't answer.
+    Quiet,
+    /// It does, after a probe or silence.
+    Heard,
 }
 
 /// Where things go.
 pub(super) struct Doors {
     pub(super) folder: Recipient<FromPeer>,
     pub(super) objects: Requests,
-    pub(super) net: Recipient<FromPeerNet>,
+    pub(super) net: Recipient<FromSession>,
 }
 
 /// Runs until the session or the folder is over.
@@ -74,6 +84,8 @@ pub(super) async fn run(
                     Err(error) => Err(Stop::Violation(error)),
                 }
             }
+            Event::Quiet => doors.news(info.session, News::Quiet).await,
+            Event::Heard => doors.news(info.session, News::Heard).await,
             Event::BulkDrained | Event::Established(_) | Event::Closed(_) => Ok(()),
         };
         match done {
@@ -104,12 +116,14 @@ impl Doors {
                 true => Ok(()),
                 false => Err(Stop::Violation(MessageError::TooMany)),
             },
-            Message::Net(message) => {
-                let told = self.net.send(FromPeerNet { session, message }).await;
-                told.map_err(|_| Stop::Gone)
-            }
+            Message::Net(message) => self.news(session, News::Said(message)).await,
             Message::Unknown(_) => Ok(()),
         }
+    }
+
+    async fn news(&self, session: SessionId, news: News) -> Result<(), Stop> {
+        let told = self.net.send(FromSession { session, news }).await;
+        told.map_err(|_| Stop::Gone)
     }
 
     async fn tell(&self, session: SessionId, received: Received) -> Result<(), Stop> {

@@ -153,7 +153,10 @@ fn while_we_do_not_read_the_peer_is_not_dead() {
     pair.a.session.set_receive_paused(false, secs(300));
     let (dead, _, quiet) = alone(&mut pair, secs(300));
     assert!(!pair.a.session.is_open());
-    assert_eq!((quiet, dead), (secs(301), secs(310) + Duration::from_millis(500)));
+    assert_eq!(
+        (quiet, dead),
+        (secs(301), secs(310) + Duration::from_millis(500))
+    );
 }
 
 #[test]

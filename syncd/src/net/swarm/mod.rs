@@ -12,6 +12,7 @@
 //! | [`handle_discovered`](Swarm::handle_discovered) | into the book |
 //! | [`handle_addresses`](Swarm::handle_addresses) | others than before: everything is tried anew |
 //! | [`handle_session`](Swarm::handle_session), [`handle_unreached`](Swarm::handle_unreached) | what became of a dial, or who came |
+//! | [`handle_word`](Swarm::handle_word), [`handle_heard`](Swarm::handle_heard), [`handle_quiet`](Swarm::handle_quiet), [`handle_drained`](Swarm::handle_drained) | which of several sessions with a peer is used may change (see [`Paths`]) |
 //! | [`handle_over`](Swarm::handle_over) | a session has ended |
 //! | [`ban`](Swarm::ban) | a peer sent bad data |
 //! | [`handle_timeout`](Swarm::handle_timeout) | dials that are due, and the end of what waits |
@@ -25,6 +26,7 @@ mod limits;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
@@ -32,12 +34,18 @@ use std::{
     time::Duration,
 };
 
-use sync_core::ids::{PeerKey, SessionId};
+use sync_core::{
+    ids::{PeerKey, SessionId},
+    net_message::NetControl,
+};
 use sync_discovery::{
     Discovered, FolderTag, Source,
     book::{AddressBook, BookConfig, BookEntry, Dial, FailReason},
 };
-use sync_net::{CloseReason, Goodbye, Level, dial::Conn, paths::PathClass};
+use sync_net::{
+    CloseReason, Goodbye, Level,
+    paths::{PathClass, Paths},
+};
 
 pub use dialling::Unreached;
 pub use limits::Full;
@@ -67,6 +75,8 @@ pub struct Facts {
     pub listens: u16,
     /// How good the way is.
     pub path: PathClass,
+    /// Whether the system does the work of its transport.
+    pub by_system: bool,
     /// The number of the peer's run.
     pub boot_nonce: u64,
     /// How the address was found, for a session that we dialled.
@@ -100,6 +110,16 @@ pub enum Output {
         /// What to say.
         goodbye: Goodbye,
     },
+    /// A folder's index and questions to the peer go over this session from now on.
+    Use(SessionId),
+    /// A session doesn't answer, and isn't used: what was asked on it is asked anew.
+    Lost(SessionId),
+    /// A session is to end: tell when nothing is awaited on it.
+    Drain(SessionId),
+    /// Ask whether the peer is there.
+    Probe(SessionId),
+    /// Tell a peer something about a session, on it.
+    Say(SessionId, NetControl),
     /// Say goodbye to a session that was taken; its end is told later.
     Close {
         /// The session.
@@ -168,7 +188,8 @@ struct Folder {
 #[derive(Debug)]
 struct Session {
     facts: Facts,
-    conn: Conn,
+    /// It was the last way to its peer, and fell silent: other addresses are tried.
+    doubted: bool,
     /// It was told to end, and hasn't yet.
     closing: bool,
 }
@@ -179,6 +200,8 @@ pub struct Swarm {
     book: AddressBook,
     folders: BTreeMap<FolderTag, Folder>,
     sessions: BTreeMap<SessionId, Session>,
+    /// The ways to each peer in each folder.
+    ways: BTreeMap<(FolderTag, PeerKey), Paths>,
     /// Sessions that came before their folder was open, oldest first.
     waiting: VecDeque<(Duration, SessionId, Facts)>,
     banned: BTreeMap<(FolderTag, PeerKey), Duration>,
@@ -201,6 +224,7 @@ impl Swarm {
             book: AddressBook::new(config, seed, now),
             folders: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            ways: BTreeMap::new(),
             waiting: VecDeque::new(),
             banned: BTreeMap::new(),
             full: BTreeSet::new(),
@@ -344,6 +368,7 @@ impl Swarm {
         if closed {
             self.outputs.push_back(Output::Gate);
         }
+        self.ways_in_time(now);
         for dial in self.book.due_dials(now, usize::MAX) {
             self.outputs.push_back(Output::Dial(dial));
         }
@@ -396,6 +421,7 @@ impl Swarm {
         for at in others
             .chain(patience)
             .chain(self.banned.values().min().copied())
+            .chain(self.ways.values().filter_map(Paths::next_timeout).min())
         {
             next = Some(next.map_or(at, |n| n.min(at)));
         }

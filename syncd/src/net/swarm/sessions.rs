@@ -10,18 +10,13 @@ use sync_discovery::{
     FolderTag,
     book::{Ended, FailReason, PeerTag},
 };
-use sync_net::{
-    CloseReason, Goodbye, Level,
-    dial::{Conn, Keep, judge},
-};
+use sync_net::{CloseReason, Goodbye, Level};
 
 use super::{
     BAN, FOLDER_PATIENCE, Facts, Full, MAX_BANNED, Notice, Output, Session, Stage, Swarm,
     limits::{self, Party},
 };
 
-/// Sessions kept with one peer in one folder, until the lower key closes one.
-const MAX_TWINS: usize = 2;
 /// Sessions that wait for folders to be opened: in all, and for each.
 const MAX_WAITING: usize = 256;
 const MAX_WAITING_FOLDER: usize = 16;
@@ -84,62 +79,26 @@ impl Swarm {
             self.tell_full(facts.folder, facts.remote, full);
             return self.turn_away(session, Goodbye::Busy);
         }
-        let conn = Conn {
-            path: facts.path,
-            dialled_by_us: facts.dialled.is_some(),
-            boot_nonce: facts.boot_nonce,
-            suspect: false,
-        };
         let (folder, peer, tag) = (facts.folder, facts.peer, PeerTag(facts.peer.0));
         self.book.connected(folder, facts.remote, tag, now);
         if facts.dialled.is_none() && facts.listens != 0 {
             let listens = SocketAddr::new(facts.remote.ip(), facts.listens);
             self.book.claimed(folder, listens, tag);
         }
-        let twins: Vec<_> = self.sessions_with(folder, peer).collect();
-        self.outputs.push_back(Output::Take {
-            session,
-            first: twins.is_empty(),
-        });
-        let alive = |id: &&SessionId| self.sessions.get(id).is_some_and(|s| !s.closing);
-        let twins: Vec<_> = twins.iter().filter(alive).copied().collect();
+        let first = self.sessions_with(folder, peer).next().is_none();
+        self.outputs.push_back(Output::Take { session, first });
         let new = Session {
-            facts,
-            conn,
+            facts: facts.clone(),
+            doubted: false,
             closing: false,
         };
         self.sessions.insert(session, new);
-        self.settle_twins(&twins, &ours, &peer, conn, session);
-    }
-
-    /// Settles the new session with those that are there already.
-    fn settle_twins(
-        &mut self,
-        twins: &[SessionId],
-        ours: &PeerKey,
-        peer: &PeerKey,
-        new: Conn,
-        new_id: SessionId,
-    ) {
-        for (n, id) in twins.iter().rev().enumerate() {
-            let Some(existing) = self.sessions.get(id) else {
-                continue;
-            };
-            let verdict = judge(&ours.0, &peer.0, &existing.conn, &new);
-            let too_many = n + 1 >= MAX_TWINS;
-            if verdict.close_other || too_many {
-                let other = match verdict.keep {
-                    Keep::New => *id,
-                    Keep::Existing => new_id,
-                };
-                self.close(other, Goodbye::Replaced);
-            }
-        }
+        self.one_more_way(session, &facts, ours, now);
     }
 
     /// A session that was taken is over.
     pub fn handle_over(&mut self, session: SessionId, reason: CloseReason, now: Duration) {
-        let Some(Session { facts, .. }) = self.sessions.remove(&session) else {
+        let Some(Session { facts, doubted, .. }) = self.sessions.remove(&session) else {
             return;
         };
         let Facts {
@@ -151,8 +110,11 @@ impl Swarm {
         if !limits::nearly_full(self.parties(), folder) {
             self.full.remove(&folder);
         }
-        self.book
-            .disconnected(folder, remote, PeerTag(peer.0), ended(&reason), now);
+        if !doubted {
+            self.book
+                .disconnected(folder, remote, PeerTag(peer.0), ended(&reason), now);
+        }
+        self.one_way_less(session, folder, peer, now);
         let last = self.sessions_with(folder, peer).next().is_none();
         self.outputs.push_back(Output::Gone {
             session,
@@ -219,7 +181,7 @@ impl Swarm {
         }
     }
 
-    fn close(&mut self, session: SessionId, goodbye: Goodbye) {
+    pub(super) fn close(&mut self, session: SessionId, goodbye: Goodbye) {
         if let Some(found) = self.sessions.get_mut(&session)
             && !std::mem::replace(&mut found.closing, true)
         {
@@ -232,7 +194,7 @@ impl Swarm {
             .push_back(Output::TurnAway { session, goodbye });
     }
 
-    fn sessions_with(
+    pub(super) fn sessions_with(
         &self,
         folder: FolderTag,
         peer: PeerKey,

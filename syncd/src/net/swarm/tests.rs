@@ -33,6 +33,11 @@ enum Event {
     Silence(usize, u64, Dial),
     /// A session ends at a node.
     Over(usize, u64, SessionId, CloseReason),
+    /// A node's words arrive at the far end of a session.
+    Word(usize, u64, SessionId, NetControl),
+    /// What a node asked for on a session has come.
+    Heard(usize, u64, SessionId),
+    Drained(usize, u64, SessionId),
     Up(usize, FolderTag),
 }
 
@@ -198,6 +203,10 @@ impl World {
                     "only what was taken goes"
                 );
             }
+            Output::Use(_) | Output::Lost(_) => {}
+            Output::Say(session, word) => self.at(5 * MS, Event::Word(number, run, session, word)),
+            Output::Probe(session) => self.at(10 * MS, Event::Heard(number, run, session)),
+            Output::Drain(session) => self.at(MS, Event::Drained(number, run, session)),
             Output::Gate => {
                 let node = self.node(number);
                 node.answered = node.swarm.answered().collect();
@@ -220,6 +229,7 @@ impl World {
             },
             listens: addr(other).port(),
             path: PathClass::Lan,
+            by_system: true,
             boot_nonce: boot,
             dialled: dialled.then_some(dial.source),
         };
@@ -313,6 +323,19 @@ impl World {
             Event::Over(node, run, session, reason) if alive(self, node, run) => {
                 self.node(node).ends.remove(&session);
                 self.with(node, |swarm| swarm.handle_over(session, reason, now));
+            }
+            Event::Word(node, run, session, word) if alive(self, node, run) => {
+                if let Some((other, end)) = self.node(node).ends.get(&session).copied() {
+                    self.with(other, |swarm| swarm.handle_word(end, &word, now));
+                }
+            }
+            Event::Heard(node, run, session) if alive(self, node, run) => {
+                if self.node(node).ends.contains_key(&session) {
+                    self.with(node, |swarm| swarm.handle_heard(session, None, now));
+                }
+            }
+            Event::Drained(node, run, session) if alive(self, node, run) => {
+                self.with(node, |swarm| swarm.handle_drained(session, now));
             }
             Event::Up(node, folder) => self.up(node, folder),
             _ => {}
@@ -463,6 +486,7 @@ fn who_waits_for_folders_is_bounded() {
             remote: SocketAddr::from(([10, 1, 0, n], 50_000)),
             listens: 0,
             path: PathClass::Direct,
+            by_system: true,
             boot_nonce: 1,
             dialled: None,
         };
@@ -501,6 +525,29 @@ fn dropped_dials_and_short_sessions_cost_an_honest_member_little() {
         world.run(4 * SECOND + 100 * MS);
         assert_eq!(world.peers(0, tag(0)), [1]);
     }
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_looked_for_before_it_is_given_up() {
+    let mut world = pair(1);
+    world.up(0, tag(0));
+    world.up(1, tag(0));
+    world.run(5 * SECOND);
+    assert_eq!(world.peers(0, tag(0)), [1]);
+    let silent = *world.node(0).taken.keys().next().unwrap();
+    let now = world.now;
+    world.with(0, |swarm| swarm.handle_quiet(silent, now));
+    world.run(2 * SECOND + 500 * MS);
+    let swarm = &world.node(0).swarm;
+    let used = swarm.used(tag(0), key(1));
+    assert!(used.is_some() && used != Some(silent), "{used:?}");
+    // That it is over at last changes nothing.
+    let now = world.now;
+    world.with(0, |swarm| {
+        swarm.handle_over(silent, CloseReason::Silent, now)
+    });
+    world.run(5 * SECOND);
+    assert_eq!(world.node(0).swarm.used(tag(0), key(1)), used);
 }
 
 #[test]
@@ -559,7 +606,10 @@ fn a_folder_that_goes_takes_its_sessions_along() {
     world.run(SECOND);
     assert!(world.node(0).answered.is_empty() && world.node(0).swarm.candidates(tag(0)).is_empty());
     let told = world.node(1).swarm.candidates(tag(0));
-    assert_eq!(told[0].state, EntryState::Waiting);
+    assert!(matches!(
+        told[0].state,
+        EntryState::Waiting | EntryState::Dialing
+    ));
     assert!(world.peers(1, tag(0)).is_empty());
 }
 
