@@ -8,7 +8,11 @@
 //! What is decided of a peer is in [`super::peers`]; our changes are told in [`super::telling`], theirs are heard in
 //! [`super::hearing`].
 
-use super::{Engine, Output, ledger::learned_mark, peers::Cursor};
+use super::{
+    Engine, Output,
+    ledger::learned_mark,
+    peers::{Cursor, Peer},
+};
 use crate::{
     ids::{PeerKey, Seq, SessionId},
     index::{Index, IndexError, IndexResult},
@@ -32,8 +36,13 @@ impl<I: Index> Engine<I> {
 
     pub(super) fn peer_down(&mut self, session: SessionId) -> IndexResult<()> {
         self.fetcher.remove_peer(session);
-        match self.peers.down(session) {
-            Some(next) => self.begin_stream(next),
+        let peer = self.peers.of(session).map(Peer::key);
+        if let Some(next) = self.peers.down(session) {
+            self.begin_stream(next)?;
+        }
+        // Greetings over two sessions may overtake each other: what it said on the other may be the newer.
+        match peer.and_then(|key| self.peers.greeting_of(&key)) {
+            Some((session, head)) => self.head(session, head),
             None => Ok(()),
         }
     }
@@ -53,6 +62,11 @@ impl<I: Index> Engine<I> {
 
     fn begin_stream(&mut self, session: SessionId) -> IndexResult<()> {
         self.fetcher.add_peer(session, self.now.mono);
+        self.greet(session)?;
+        self.holders_changed()
+    }
+
+    fn greet(&mut self, session: SessionId) -> IndexResult<()> {
         self.peers.greet(session);
         let head = Head {
             generation: self.ledger.numbering(),
@@ -60,7 +74,7 @@ impl<I: Index> Engine<I> {
             replica: self.ledger.replica(),
         };
         self.send(session, EngineMessage::Head(head));
-        self.holders_changed()
+        Ok(())
     }
 
     pub(super) fn send(&mut self, session: SessionId, message: impl Into<Message>) {
@@ -112,9 +126,14 @@ impl<I: Index> Engine<I> {
         }
         let ours = ask.generation == self.ledger.numbering();
         let floor = self.ledger.floor()?;
-        let Some(peer) = self.peers.of_mut(session).filter(|p| p.stream() == session) else {
+        let Some(peer) = self.peers.of_mut(session) else {
             return Ok(());
         };
+        let stream = peer.stream();
+        if stream != session {
+            // Our greeting over this session overtook the later one: it is greeted once more where it is to ask.
+            return self.greet(stream);
+        }
         let strange = ours && self.ledger.never_gave(ask.after.0);
         if strange && peer.level().can_write() {
             // The peer holds numbers that we never gave: our past is younger than its memory. Its word is

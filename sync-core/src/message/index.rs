@@ -50,7 +50,7 @@ pub const MAX_STUBS: usize = 20_000;
 pub const MAX_MISSING: usize = 1_000;
 
 /// Who the sender is as a numberer of changes.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Head {
     /// Its numbering.
     #[n(0)]

@@ -30,6 +30,7 @@ use super::PeerStatus;
 use crate::{
     ids::{PeerKey, Seq, SessionId},
     index::PeerTag,
+    message::Head,
     secret::Level,
     version::Dot,
 };
@@ -150,6 +151,11 @@ impl Peers {
         }
         peer.stream = next;
         Some(next)
+    }
+
+    /// A greeting of this peer that is to be heeded, now that the session with its last one is gone.
+    pub(super) fn greeting_of(&self, key: &PeerKey) -> Option<(SessionId, Head)> {
+        self.peers.get(key)?.theirs.greeting()
     }
 
     /// The index goes over this session from now on. The session over which it went before, if it was another.

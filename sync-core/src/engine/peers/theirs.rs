@@ -52,6 +52,8 @@ pub(in crate::engine) struct Question {
 pub(in crate::engine) struct Theirs {
     /// The session over which it sends its index: that of its last greeting.
     over: Option<SessionId>,
+    /// What it said last over each session that is up.
+    greetings: Vec<(SessionId, Head)>,
     /// Its numbering, once it said so.
     numbering: Option<Generation>,
     replica: Option<ReplicaId>,
@@ -92,8 +94,12 @@ impl Theirs {
     ) {
         let reached = cursor.map_or(0, |(_, seq, _)| seq.0);
         let beyond = Some(reached).filter(|reached| *reached > head.last.0);
+        let mut greetings = std::mem::take(&mut self.greetings);
+        greetings.retain(|(over, _)| *over != session);
+        greetings.push((session, *head));
         *self = Self {
             over: Some(session),
+            greetings,
             numbering: Some(head.generation),
             replica: Some(head.replica),
             reached: beyond.map_or(reached, |_| 0),
@@ -110,6 +116,7 @@ impl Theirs {
 
     /// That session is gone.
     pub(super) fn down(&mut self, session: SessionId) {
+        self.greetings.retain(|(over, _)| *over != session);
         if self.over == Some(session) {
             self.over = None;
             self.burst_since = None;
@@ -118,6 +125,14 @@ impl Theirs {
             self.to_ask = false;
             self.progress_due = None;
         }
+    }
+
+    /// Its last greeting over a session that is up, if it sends its index over none that is.
+    pub(super) fn greeting(&self) -> Option<(SessionId, Head)> {
+        self.greetings
+            .last()
+            .copied()
+            .filter(|_| self.over.is_none())
     }
 
     /// Whether something that belongs to its stream came over the right session.

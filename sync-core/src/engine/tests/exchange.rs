@@ -152,6 +152,55 @@ fn a_session_that_only_one_side_prefers_is_enough() {
     assert!(rig.in_sync(0) && rig.in_sync(1));
 }
 
+/// Greetings over two sessions overtake each other; the older session may break then.
+fn greetings_overtake(breaks: bool) {
+    let mut rig = Rig::new(2);
+    let (first, second) = (SessionId(1), rig.join_again(0, 1));
+    let prefer = Input::Prefer { session: second };
+    rig.queue.push_back((0, prefer));
+    let greeting = |rig: &Rig, over: SessionId| {
+        let is = |(to, input): &(usize, Input)| {
+            let message = match input {
+                Input::Message { session, message } if *session == over => message,
+                _ => return false,
+            };
+            *to == 1 && matches!(message, EngineMessage::Head(_))
+        };
+        rig.queue.iter().position(is)
+    };
+    let (old, new) = loop {
+        if let (Some(old), Some(new)) = (greeting(&rig, first), greeting(&rig, second)) {
+            break (old, new);
+        }
+        assert!(rig.step(), "it greets over both");
+    };
+    assert!(old < new);
+    rig.queue.swap(old, new);
+    if breaks {
+        while greeting(&rig, first).is_some() {
+            rig.step();
+        }
+        rig.lose(first);
+        for n in 0..2 {
+            rig.queue.push_back((n, Input::PeerDown { session: first }));
+        }
+    }
+    fill(&mut rig, 0);
+    rig.settle();
+    assert_eq!(rig.tree(0), rig.tree(1));
+    assert!(rig.in_sync(0) && rig.in_sync(1));
+}
+
+#[test]
+fn greetings_over_two_sessions_may_overtake_each_other() {
+    greetings_overtake(false);
+}
+
+#[test]
+fn a_greeting_that_came_late_does_not_outlive_its_session() {
+    greetings_overtake(true);
+}
+
 /// The path is changed while two messages with changes are under way over the old one.
 fn switch(loses: bool) -> Rig {
     const MANY: usize = 2_000;
