@@ -154,3 +154,13 @@ fn a_reader_was_blamed_for_a_deletion_that_every_index_forgot() {
 fn a_restored_home_gave_numbers_out_again() {
     holds(&[274, 626, 877, 1201, 1678, 1679, 1844]);
 }
+
+#[test]
+fn who_asked_over_the_older_of_two_sessions_was_never_answered() {
+    holds(&[869, 1127]);
+}
+
+#[test]
+fn a_directory_made_just_before_an_error_was_found_and_then_lost_by_a_crash() {
+    holds(&[753]);
+}

@@ -207,8 +207,10 @@ impl<D: Disk> Applier<D> {
     ) -> io::Result<Outcome> {
         match (expect, swap) {
             (Expect::Absent, _) => match self.disk.make_dir(Place::User(path), mode) {
+                // Whatever fails from here on: it stands there, and may be found.
+                Ok(()) => run.touch(path),
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => {}
+                Err(_) => {}
             },
             (Expect::Stat(known), Some(swap)) => {
                 if !self

@@ -79,3 +79,27 @@ fn what_a_failing_disk_hid_is_named_when_it_comes_back() {
     assert_eq!(disk.user_read("note").unwrap(), b"as it was");
     assert!(!applier.is_unsettled());
 }
+
+#[test]
+fn a_directory_that_stands_after_an_error_outlives_a_power_cut() {
+    for at in 0..20 {
+        for times in [1, 2, 3] {
+            let disk = mem();
+            let applier = applier(&disk, true);
+            disk.fail_ops(None, at, times, MemDisk::EIO);
+            applier.apply(vec![dir("d", Expect::Absent), dir("d/sub", Expect::Absent)]);
+            disk.fail_ops(None, 0, 0, MemDisk::EIO);
+            if applier.is_unsynced() {
+                // Nothing is scanned before this.
+                applier.recover().unwrap();
+            }
+            let before = disk.snapshot();
+            crash(&disk, Keep::Nothing);
+            let left = disk.snapshot();
+            assert!(
+                left.keys().eq(before.keys()),
+                "{times} errors from operation {at}: {left:?} of {before:?}"
+            );
+        }
+    }
+}
