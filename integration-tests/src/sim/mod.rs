@@ -11,7 +11,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `heap`, `rng`, `trace` | order, chance, notes |
-//! | `net`, `wire` | links and sessions, and their events |
+//! | `net`, `wire`, `ways` | links and sessions, and their events |
 //! | `node`, `shell` | machines, and the work that engines ask for |
 //! | `user`, `faults` | what people do and what goes wrong |
 //! | `oracle`, `rest` | what must hold, and when it is judged |
@@ -33,6 +33,7 @@ mod show;
 mod swarm;
 pub mod trace;
 pub mod user;
+mod ways;
 mod wire;
 mod work;
 

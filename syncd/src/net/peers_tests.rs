@@ -3,7 +3,7 @@ use crate::{
     net::door::ListCandidates,
     policy::Policy,
     supervise::ChildSpec,
-    wiring::{self, tests},
+    wiring::{self, part, tests},
 };
 use std::net::SocketAddr;
 
