@@ -1,4 +1,4 @@
-//! A lab on this machine: two network namespaces with nothing between them but a cable.
+//! A lab on this machine: two network namespaces with nothing between them but a cable, or two.
 //!
 //! It needs root and runs only when `SYNCD_LAB=1` is set; otherwise it says that the test was skipped. The
 //! namespaces have no route out, and the host has no end of the cable, so nothing that a daemon sends can leave.
@@ -14,6 +14,8 @@ use std::{
 
 /// The interface of each namespace.
 pub const CABLE: &str = "cable";
+/// The interface of each namespace at the second cable.
+pub const SECOND: &str = "second";
 
 fn ip(args: &[&str]) -> io::Result<Output> {
     Command::new("ip").args(args).output()
@@ -57,8 +59,7 @@ impl Lab {
         let lab = Self {
             names: ["a", "b"].map(|side| format!("syncd-lab-{pid}-{n}{side}")),
         };
-        let [a, b] = lab.names();
-        for name in [a, b] {
+        for name in lab.names() {
             let added = ip(&["netns", "add", name]).unwrap();
             if !added.status.success() {
                 let said = String::from_utf8_lossy(&added.stderr).into_owned();
@@ -69,27 +70,57 @@ impl Lab {
                 return None;
             }
         }
-        // Both ends are made inside: the host never has one.
-        run(&[
-            "link", "add", CABLE, "netns", a, "type", "veth", "peer", "name", CABLE, "netns", b,
-        ]);
-        for (name, addresses) in [a, b].into_iter().zip(addresses) {
-            for address in addresses {
-                if address.contains(':') {
-                    // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
-                    let _ = ip(&["-n", name, "addr", "add", address, "nodad", "dev", CABLE]);
-                } else {
-                    run(&["-n", name, "addr", "add", address, "brd", "+", "dev", CABLE]);
-                }
-            }
+        lab.put(CABLE, addresses);
+        for name in lab.names() {
             run(&["-n", name, "link", "set", "lo", "up"]);
-            run(&["-n", name, "link", "set", CABLE, "up"]);
             for family in ["-4", "-6"] {
                 let routes = run(&["-n", name, family, "route", "show", "default"]);
                 assert!(routes.trim().is_empty(), "{name} has a way out: {routes}");
             }
         }
         Some(lab)
+    }
+
+    /// Puts one more cable between the two.
+    ///
+    /// # Panics
+    ///
+    /// When a step fails that every machine with namespaces can do.
+    pub fn put(&self, cable: &str, addresses: [&[&str]; 2]) {
+        let [a, b] = self.names();
+        // Both ends are made inside: the host never has one.
+        run(&[
+            "link", "add", cable, "netns", a, "type", "veth", "peer", "name", cable, "netns", b,
+        ]);
+        for (name, addresses) in [a, b].into_iter().zip(addresses) {
+            for address in addresses {
+                if address.contains(':') {
+                    // Usable at once, without probing. A host without IPv6 refuses, and then IPv4 has to do.
+                    let _ = ip(&["-n", name, "addr", "add", address, "nodad", "dev", cable]);
+                } else {
+                    run(&["-n", name, "addr", "add", address, "brd", "+", "dev", cable]);
+                }
+            }
+            run(&["-n", name, "link", "set", cable, "up"]);
+        }
+    }
+
+    /// Drops all that comes over a cable, at both ends. Nobody is told.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `nft`.
+    pub fn silence(&self, cable: &str) {
+        for name in self.names() {
+            let rules = format!(
+                "table netdev silence {{ chain in {{ type filter hook ingress device {cable} priority 0; policy drop; }}; }}"
+            );
+            let output = Command::new("ip")
+                .args(["netns", "exec", name, "nft", &rules])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "nft: {output:?}");
+        }
     }
 
     /// The names of the two namespaces.
@@ -109,15 +140,15 @@ impl Lab {
         run(&["-n", name, "addr", "show", "dev", CABLE]).contains(address)
     }
 
-    /// Lets the first namespace send so many megabits a second, as a slower cable would.
+    /// Lets the first namespace send so many megabits a second over a cable, as a slower one would.
     ///
     /// # Panics
     ///
     /// When the kernel has no token bucket.
-    pub fn limit(&self, megabits: u32) {
+    pub fn limit(&self, cable: &str, megabits: u32) {
         let rate = format!("{megabits}mbit");
         let output = Command::new("tc")
-            .args(["-n", self.names()[0], "qdisc", "add", "dev", CABLE])
+            .args(["-n", self.names()[0], "qdisc", "add", "dev", cable])
             .args([
                 "root", "tbf", "rate", &rate, "burst", "1m", "latency", "20ms",
             ])
@@ -126,15 +157,15 @@ impl Lab {
         assert!(output.status.success(), "tc: {output:?}");
     }
 
-    /// The bytes that the second namespace has received and sent since the lab was built, as its interface counts
-    /// them: with the heads of all packets, and whoever sent them.
+    /// The bytes that the second namespace has received and sent over a cable since that was put, as its interface
+    /// counts them: with the heads of all packets, and whoever sent them.
     ///
     /// # Panics
     ///
     /// When the interface can't be asked.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        let said = run(&["-n", self.names()[1], "-s", "-j", "link", "show", CABLE]);
+    pub fn counters(&self, cable: &str) -> Counters {
+        let said = run(&["-n", self.names()[1], "-s", "-j", "link", "show", cable]);
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         let bytes = |way: &str| said[0]["stats64"][way]["bytes"].as_u64().unwrap();
         Counters {

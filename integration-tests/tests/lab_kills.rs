@@ -18,7 +18,7 @@ use std::{
 
 use integration_tests::{
     cluster::{Machine, assert_same},
-    lab::Lab,
+    lab::{CABLE, Lab},
     programs,
 };
 
@@ -74,7 +74,7 @@ fn killed_at_any_moment_it_finishes_and_sends_little_twice() {
         size >> 20
     );
     if megabits > 0 {
-        lab.limit(u32::try_from(megabits).unwrap());
+        lab.limit(CABLE, u32::try_from(megabits).unwrap());
     }
     let mut random = Random(seed);
     let [first, second] = lab.names();
@@ -101,7 +101,7 @@ fn killed_at_any_moment_it_finishes_and_sends_little_twice() {
                 whole_or_nothing(&there, size),
                 "a part of the file is shown"
             );
-            lab.counters().received >= *moment || there.exists()
+            lab.counters(CABLE).received >= *moment || there.exists()
         });
         in_time += u64::from(!there.exists());
         let (name, victim) = match n % 2 {
@@ -110,7 +110,7 @@ fn killed_at_any_moment_it_finishes_and_sends_little_twice() {
         };
         killed[n % 2] += 1;
         victim.kill().unwrap();
-        let came = lab.counters().received;
+        let came = lab.counters(CABLE).received;
         println!(
             "{:>6} ms: {name} killed, {} MiB came",
             began.elapsed().as_millis(),
@@ -125,7 +125,7 @@ fn killed_at_any_moment_it_finishes_and_sends_little_twice() {
     a.wait(1, 300).unwrap();
     b.wait(1, 300).unwrap();
     assert_same(&a.folder(), &b.folder());
-    let came = lab.counters();
+    let came = lab.counters(CABLE);
     let bound = size + size / HEADS + kills * TWICE.max(size / 20);
     println!(
         "file {size}, received {}, sent {}: {} more than the file, {:.2} % of it or {:.1} MiB a kill; bound {bound}; \
