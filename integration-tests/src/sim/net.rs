@@ -154,6 +154,7 @@ impl Plain {
                 }
                 CONTROL => NetEvent::Control(body),
                 _ => {
+                    self.life.received_bulk(now);
                     let (request, last) = (body.get_u32(), body.get_u8() == 1);
                     NetEvent::Bulk(request, body, last)
                 }

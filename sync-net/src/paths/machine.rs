@@ -334,8 +334,9 @@ impl Paths {
     }
 
     fn probe(&mut self, id: SessionId) {
-        if let Some(path) = self.paths.get_mut(&id).filter(|p| p.lives()) {
-            path.unsure = true;
+        if let Some(path) = self.paths.get_mut(&id).filter(|p| p.lives())
+            && !std::mem::replace(&mut path.unsure, true)
+        {
             self.outputs.push_back(PathOutput::Probe(id));
         }
     }
@@ -380,8 +381,13 @@ impl Paths {
             path.retire = path.retire.filter(|_| !self.chooses);
         }
         self.outputs.push_back(PathOutput::Use(next));
-        if let Some(old) = old.filter(|old| self.is(Some(*old), |p| p.quiet)) {
-            self.outputs.push_back(PathOutput::Lost(old));
+        match old {
+            Some(old) if self.is(Some(old), |p| p.quiet) => {
+                self.outputs.push_back(PathOutput::Lost(old));
+            }
+            // What was asked there is waited for only as long as it answers.
+            Some(old) => self.probe(old),
+            None => {}
         }
         if chosen.is_some_and(|chosen| chosen != next) {
             self.say(next, Word::Use(0));

@@ -2,7 +2,7 @@
 //!
 //! It owns the times at which something came and went. It never looks at what did.
 //!
-//! Whoever has sent something expects to hear something: if nothing comes for twice the round trip and 300 ms, half a
+//! Whoever has sent something, or has received a piece of bulk, expects to hear something: if nothing comes for twice the round trip and 300 ms, half a
 //! second at least, it pings, and if nothing comes for as long again the peer is *quiet*, and after
 //! [`GIVEN_UP`] of it dead. So that a full queue, or a peer whose disk is slow, isn't taken for that, whoever
 //! receives without having anything to say, or can't read for now, gives a *sign of life* each [`SIGN`]: a pong that
@@ -41,7 +41,7 @@ pub enum Due {
 pub struct Life {
     received: Duration,
     sent: Duration,
-    /// Since when something was sent and nothing has come.
+    /// Since when something is expected and nothing has come.
     owed: Option<Duration>,
     /// Since when a ping was to find out whether the peer is there.
     asked: Option<Duration>,
@@ -109,6 +109,11 @@ impl Life {
         (self.owed, self.asked) = (None, None);
         let was_quiet = std::mem::take(&mut self.quiet);
         std::mem::take(&mut self.probed) | was_quiet
+    }
+
+    /// Bulk came, and more of it may be under way.
+    pub fn received_bulk(&mut self, now: Duration) {
+        self.owed = Some(now);
     }
 
     /// It was more than a pong.

@@ -119,6 +119,7 @@ impl Session {
                     last,
                 },
             ) => {
+                self.life.received_bulk(now);
                 self.events.push_back(Event::Bulk {
                     request,
                     data,
