@@ -216,3 +216,18 @@ fn under_load_the_delay_is_measured_too() {
     // Twice a second in between an RTT of zero: 0, 125 ms, 234 ms.
     assert_eq!(pair.a.session.rtt(), Some(Duration::from_micros(234_375)));
 }
+
+#[test]
+fn bulk_that_stops_coming_is_missed() {
+    let mut pair = Pair::open(&Config::default());
+    pair.b
+        .session
+        .send_bulk(1, Bytes::from_static(b"data"), false)
+        .unwrap();
+    let data = pair.b.output(secs(3));
+    // Nothing was sent since that would have to be answered.
+    pair.a.feed(&data, secs(3));
+    pair.a.output(secs(3));
+    let (_, _, quiet) = alone(&mut pair, secs(3));
+    assert_eq!(quiet, secs(4));
+}
