@@ -169,7 +169,7 @@ pub enum Endpoint {
     /// The product's.
     Real(Box<Session>),
     /// Without cryptography.
-    Plain(Plain),
+    Plain(Box<Plain>),
 }
 
 /// What an end says about itself.
@@ -203,7 +203,7 @@ impl Endpoint {
         now: Duration,
     ) -> Option<Self> {
         if !real {
-            return Some(Self::Plain(Plain::new(id, now)));
+            return Some(Self::Plain(Box::new(Plain::new(id, now))));
         }
         let hello = Hello::new("simulated", id.boot, 0);
         let (config, entropy) = (session::Config::default(), Entropy::new(entropy));

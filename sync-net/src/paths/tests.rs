@@ -361,11 +361,12 @@ impl World {
             return;
         };
         wire.broken = true;
-        for side in 0..2 {
-            wire.mail[side].clear();
-            match gone[side] {
-                true => wire.open[side] = false,
-                false => wire.mail[side].push_back(Mail::Down),
+        let ends = wire.mail.iter_mut().zip(&mut wire.open);
+        for ((mail, open), gone) in ends.zip(gone) {
+            mail.clear();
+            match gone {
+                true => *open = false,
+                false => mail.push_back(Mail::Down),
             }
         }
         self.drop_dead(id);

@@ -329,10 +329,10 @@ impl World {
                     self.with(other, |swarm| swarm.handle_word(end, &word, now));
                 }
             }
-            Event::Heard(node, run, session) if alive(self, node, run) => {
-                if self.node(node).ends.contains_key(&session) {
-                    self.with(node, |swarm| swarm.handle_heard(session, None, now));
-                }
+            Event::Heard(node, run, session)
+                if alive(self, node, run) && self.node(node).ends.contains_key(&session) =>
+            {
+                self.with(node, |swarm| swarm.handle_heard(session, None, now));
             }
             Event::Drained(node, run, session) if alive(self, node, run) => {
                 self.with(node, |swarm| swarm.handle_drained(session, now));
