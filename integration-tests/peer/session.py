@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from dataclasses import dataclass, replace
 from typing import Iterator
 
@@ -56,6 +57,8 @@ class Session:
         self._sock = sock
         self._buffer = bytearray()
         self._parts = bytearray()
+        # Frames that were read while waiting, and concern the folder.
+        self._ahead: list[tuple[int, bytes]] = []
         shake = noise.Handshake(initiator, folder.psk, folder.static(device), os.urandom(32))
         for turn, length in enumerate(noise.MESSAGES):
             if (turn % 2 == 0) == initiator:
@@ -109,7 +112,7 @@ class Session:
     def receive(self) -> Event:
         """The next thing that concerns the folder; pings are answered on the way."""
         while True:
-            kind, plain = self._in.open(self._read)
+            kind, plain = self._ahead.pop(0) if self._ahead else self._in.open(self._read)
             if kind == frames.PING:
                 self.send_frame(frames.PONG, plain)
             elif kind == frames.CONTROL:
@@ -129,8 +132,18 @@ class Session:
                 raise ValueError(f"a frame of kind {kind} out of place")
 
     def is_quiet(self, seconds: float) -> bool:
-        """Waits, and says whether the other side said nothing meanwhile."""
-        return not self._buffer and not select.select([self._sock], [], [], seconds)[0]
+        """Waits, and says whether the other side said nothing meanwhile; pings and signs of life don't count."""
+        until = time.monotonic() + seconds
+        while not self._ahead:
+            left = max(until - time.monotonic(), 0)
+            if not self._buffer and not select.select([self._sock], [], [], left)[0]:
+                return True
+            kind, plain = self._in.open(self._read)
+            if kind == frames.PING:
+                self.send_frame(frames.PONG, plain)
+            elif kind != frames.PONG:
+                self._ahead.append((kind, plain))
+        return False
 
     def _expect(self, kind: int) -> bytes:
         found, plain = self._in.open(self._read)

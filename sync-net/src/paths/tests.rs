@@ -196,6 +196,22 @@ fn the_last_that_lives_is_not_ended_for_a_choice() {
     assert!(!all.contains(&PathOutput::Close(id(2))), "{all:?}");
 }
 
+#[test]
+fn a_retired_path_is_kept_while_no_other_answers() {
+    let mut paths = chooser();
+    paths.handle_up(id(1), facts(PathClass::Lan, 1), NOW);
+    paths.handle_up(id(2), facts(PathClass::Lan, 1), NOW);
+    paths.handle_heard(id(1), NOW);
+    outputs(&mut paths);
+    paths.handle_quiet(id(2), NOW);
+    paths.handle_quiet(id(1), NOW);
+    paths.handle_timeout(NOW + RETIRE_FOR);
+    let all = outputs(&mut paths);
+    assert!(!all.contains(&PathOutput::Close(id(2))), "{all:?}");
+    paths.handle_heard(id(2), NOW + RETIRE_FOR);
+    assert_eq!(paths.used(), Some(id(2)));
+}
+
 /// What may happen to two devices with up to five paths, in an order of chance.
 #[derive(Debug, Clone)]
 enum Step {
