@@ -127,7 +127,7 @@ impl Path {
     }
 }
 
-/// The ways to one peer in one folder. See the [module](self).
+/// The ways to one peer in one folder. See the module.
 #[derive(Debug)]
 pub struct Paths {
     /// Whether our static key is the lower one.
