@@ -135,7 +135,10 @@ impl Plain {
                     id.copy_from_slice(&body);
                     match kind {
                         PING => self.life.handle_ping(id),
-                        _ => self.life.handle_pong(id, now),
+                        _ if self.life.handle_pong(id, now) => {
+                            self.events.push_back(NetEvent::Heard);
+                        }
+                        _ => {}
                     }
                     continue;
                 }

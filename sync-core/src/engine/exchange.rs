@@ -62,19 +62,18 @@ impl<I: Index> Engine<I> {
 
     fn begin_stream(&mut self, session: SessionId) -> IndexResult<()> {
         self.fetcher.add_peer(session, self.now.mono);
-        self.greet(session)?;
+        self.peers.greet(session);
+        self.send_head(session);
         self.holders_changed()
     }
 
-    fn greet(&mut self, session: SessionId) -> IndexResult<()> {
-        self.peers.greet(session);
+    fn send_head(&mut self, session: SessionId) {
         let head = Head {
             generation: self.ledger.numbering(),
             last: Seq(self.ledger.durable()),
             replica: self.ledger.replica(),
         };
         self.send(session, EngineMessage::Head(head));
-        Ok(())
     }
 
     pub(super) fn send(&mut self, session: SessionId, message: impl Into<Message>) {
@@ -132,7 +131,10 @@ impl<I: Index> Engine<I> {
         let stream = peer.stream();
         if stream != session {
             // Our greeting over this session overtook the later one: it is greeted once more where it is to ask.
-            return self.greet(stream);
+            if peer.ours.may_be_greeted_again() {
+                self.send_head(stream);
+            }
+            return Ok(());
         }
         let strange = ours && self.ledger.never_gave(ask.after.0);
         if strange && peer.level().can_write() {

@@ -273,9 +273,9 @@ impl Paths {
             }
             Word::Use(number) if number > self.choice => {
                 (self.choice, self.chosen) = (number, Some(id));
-                path.retire = None;
+                (path.retire, path.said) = (None, None);
             }
-            Word::Standby if !self.chooses => path.retire = None,
+            Word::Standby if !self.chooses => (path.retire, path.said) = (None, None),
             Word::Use(_) | Word::Standby => {}
             Word::Retire if self.chooses => path.peer_drained = true,
             Word::Retire => {
@@ -375,6 +375,8 @@ impl Paths {
         self.changed = now;
         for path in self.paths.values_mut() {
             path.faster_since = None;
+            // The follower has to tell it anew.
+            path.said = path.said.filter(|word| *word != Word::Use(0));
         }
         if let Some(path) = self.paths.get_mut(&next) {
             path.drained = false;
@@ -485,7 +487,7 @@ impl Paths {
 
     /// A retired path ends when both sides are done with it, if the used one is good.
     fn end_retired(&mut self, now: Duration) {
-        let good = self.is(self.used, |p| p.lives() && p.is_kept());
+        let good = self.is(self.used, |p| p.lives() && p.is_kept() && !p.unsure);
         for id in self.ids(|p| !p.closed && p.retire.is_some()) {
             let Some(path) = self.paths.get_mut(&id).filter(|_| Some(id) != self.used) else {
                 continue;

@@ -45,8 +45,8 @@ pub struct Life {
     owed: Option<Duration>,
     /// Since when a ping was to find out whether the peer is there.
     asked: Option<Duration>,
-    /// The owner wants to know when something comes.
-    probed: bool,
+    /// The owner waits for the answer to a ping with this number or a later one.
+    probed: Option<u64>,
     quiet: bool,
     /// Something other than a pong came, and nothing went since.
     owes_sign: bool,
@@ -68,7 +68,7 @@ impl Life {
             sent: now,
             owed: None,
             asked: None,
-            probed: false,
+            probed: None,
             quiet: false,
             owes_sign: false,
             paused: false,
@@ -103,12 +103,12 @@ impl Life {
         (self.want_ping, self.want_pong) = (false, None);
     }
 
-    /// Bytes came. Whether somebody waits to hear of it.
+    /// Bytes came. Whether the peer was quiet.
     pub fn received(&mut self, now: Duration) -> bool {
         self.received = now;
-        (self.owed, self.asked) = (None, None);
-        let was_quiet = std::mem::take(&mut self.quiet);
-        std::mem::take(&mut self.probed) | was_quiet
+        // What comes may be older than a probe: its answer is waited for on.
+        (self.owed, self.asked) = (None, self.probed.map(|_| now));
+        std::mem::take(&mut self.quiet)
     }
 
     /// Bulk came, and more of it may be under way.
@@ -154,26 +154,34 @@ impl Life {
         self.want_pong = Some(id);
     }
 
-    /// A pong came.
-    pub fn handle_pong(&mut self, id: [u8; 8], now: Duration) {
+    /// A pong came. Whether it answers a probe.
+    pub fn handle_pong(&mut self, id: [u8; 8], now: Duration) -> bool {
         if self.ping_open && u64::from_be_bytes(id) == self.ping_id {
             self.ping_open = false;
             let sample = now.saturating_sub(self.ping_sent);
             // The smoothing of RFC 6298.
             self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+            if self.probed.is_some_and(|from| self.ping_id >= from) {
+                (self.probed, self.asked) = (None, None);
+                return true;
+            }
         }
+        false
     }
 
     /// The owner wants to know whether the peer is there.
     pub fn probe(&mut self, now: Duration) {
-        self.probed = true;
-        self.ask(now);
+        self.probed = Some(self.ping_id + 1);
+        self.want_ping = true;
+        self.asked.get_or_insert(now);
     }
 
     /// While nothing is read, silence means nothing.
     pub fn set_paused(&mut self, paused: bool, now: Duration) {
         if self.paused && !paused {
             self.received = now;
+            // What wasn't read for so long says nothing of the way.
+            self.ping_open &= self.probed.is_some();
             self.owed = self.owed.map(|_| now);
             self.asked = self.asked.map(|_| now);
         }

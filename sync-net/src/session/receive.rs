@@ -128,7 +128,11 @@ impl Session {
             }
             // If pings come faster than we answer, the newest is answered.
             (Phase::Open, Frame::Ping(id)) => self.life.handle_ping(id),
-            (Phase::Open, Frame::Pong(id)) => self.life.handle_pong(id, now),
+            (Phase::Open, Frame::Pong(id)) => {
+                if self.life.handle_pong(id, now) {
+                    self.events.push_back(Event::Heard);
+                }
+            }
             (Phase::Open, Frame::Skipped) => {}
             _ => return Err(SessionError::Unexpected(kind)),
         }

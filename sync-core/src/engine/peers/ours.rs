@@ -107,6 +107,13 @@ impl Ours {
         };
     }
 
+    /// It asked where it isn't answered. Whether the greeting may be said once more: it counts as a question.
+    pub(in crate::engine) fn may_be_greeted_again(&mut self) -> bool {
+        let left = self.asks_left.checked_sub(1);
+        self.asks_left = left.unwrap_or_default();
+        left.is_some()
+    }
+
     /// These changes have come to it from elsewhere.
     pub(in crate::engine) fn arrived(&mut self, dots: &Dots, now: Duration) {
         self.arrived.merge(dots);

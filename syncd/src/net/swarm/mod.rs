@@ -1,7 +1,7 @@
 //! All sessions of this device and whom to dial: a machine without sockets, actors, clock or chance of its own.
 //!
 //! It owns the address book, the list of sessions, the bans and the limits, and decides: whom to dial and when,
-//! which session to take, to let wait or to turn away, which of two sessions with one peer is kept, and who is
+//! which session to take, to let wait or to turn away, which of several sessions with one peer is used, and who is
 //! refused. Whoever drives it hands in what happens, with the time, and does what [`Swarm::poll_output`] says;
 //! it must never touch what a session carries.
 //!

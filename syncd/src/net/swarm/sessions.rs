@@ -1,4 +1,4 @@
-//! Sessions as they come and go: which are taken, which of two is kept, who is banned.
+//! Sessions as they come and go: which are taken, which are ended, who is banned.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -110,11 +110,12 @@ impl Swarm {
         if !limits::nearly_full(self.parties(), folder) {
             self.full.remove(&folder);
         }
-        if !doubted {
+        if !doubted && !self.is_reached_at(folder, peer, remote) {
             self.book
                 .disconnected(folder, remote, PeerTag(peer.0), ended(&reason), now);
         }
         self.one_way_less(session, folder, peer, now);
+        self.doubt_if_none_lives((folder, peer), now);
         let last = self.sessions_with(folder, peer).next().is_none();
         self.outputs.push_back(Output::Gone {
             session,

@@ -551,6 +551,25 @@ fn a_peer_that_falls_silent_is_looked_for_before_it_is_given_up() {
 }
 
 #[test]
+fn a_session_that_comes_back_ends_the_search() {
+    let mut world = pair(1);
+    world.up(0, tag(0));
+    world.up(1, tag(0));
+    world.run(5 * SECOND);
+    let silent = *world.node(0).taken.keys().next().unwrap();
+    let now = world.now;
+    world.with(0, |swarm| swarm.handle_quiet(silent, now));
+    world.run(2 * SECOND + 500 * MS);
+    let now = world.now;
+    world.with(0, |swarm| swarm.handle_heard(silent, None, now));
+    world.run(5 * SECOND);
+    let dials = world.dials;
+    world.run(60 * SECOND);
+    assert_eq!(world.dials, dials, "who is there isn't dialled");
+    assert_eq!(world.peers(0, tag(0)), [1]);
+}
+
+#[test]
 fn who_sends_bad_data_is_refused_for_an_hour() {
     let mut world = pair(2);
     for n in 0..2 {

@@ -3,7 +3,7 @@
 //! What is decided is the business of [`Paths`]; here it is asked, and the address book is told of peers that fall
 //! silent, so that other addresses of theirs are tried before the session is given up.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use sync_core::{
     ids::{PeerKey, SessionId},
@@ -56,13 +56,31 @@ impl Swarm {
     /// The peer of a session doesn't answer.
     pub fn handle_quiet(&mut self, session: SessionId, now: Duration) {
         self.with_ways(session, now, |ways| ways.handle_quiet(session, now));
-        let Some(who) = self.way_of(session) else {
-            return;
-        };
+        if let Some(who) = self.way_of(session) {
+            self.doubt_if_none_lives(who, now);
+        }
+    }
+
+    /// Whether another session leads to a peer at the same address.
+    pub(super) fn is_reached_at(
+        &self,
+        folder: FolderTag,
+        peer: PeerKey,
+        remote: SocketAddr,
+    ) -> bool {
+        let mut others = self.sessions_with(folder, peer);
+        others.any(|id| {
+            let other = self.sessions.get(&id);
+            other.is_some_and(|s| !s.doubted && s.facts.remote == remote)
+        })
+    }
+
+    /// Looks for a peer at all its addresses if no session with it answers.
+    pub(super) fn doubt_if_none_lives(&mut self, who: (FolderTag, PeerKey), now: Duration) {
         if self.ways.get(&who).is_some_and(Paths::lives) {
             return;
         }
-        // Nothing else leads to it: all that is known of it is tried, as if it were gone.
+        // All that is known of it is tried, as if it were gone.
         let (folder, peer) = who;
         let all: Vec<_> = self.sessions_with(folder, peer).collect();
         for id in all {
