@@ -53,6 +53,12 @@ impl Gate {
         Ok(())
     }
 
+    /// For how many folders it answers.
+    #[must_use]
+    pub fn folders(&self) -> usize {
+        self.lock().folders.len()
+    }
+
     /// Judges a first message: the folder it is for, the handshake, and the
     /// answer. `None` is silence: a stranger's, or one that was seen before.
     pub(crate) fn answer(

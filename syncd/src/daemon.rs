@@ -6,6 +6,8 @@
 mod reload;
 mod removing;
 mod secretless;
+#[cfg(test)]
+mod tests;
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -163,6 +165,10 @@ impl Daemon {
         let shared = roster_entry(&self.wires, &entry, keys);
         self.wires.secretless().retain(|e| e.id != entry.id);
         self.wires.roster().insert(tag, shared.clone());
+        // Whoever hears of it may come at once, and must not be taken for a stranger.
+        if let Some(peers) = self.wires.peers.get() {
+            let _ = peers.folders.send(FolderNews::Comes(tag)).await;
+        }
         self.announce();
         wiring::add(&self.wires.root, parts::folder(&self.wires, tag));
         info!(folder = %entry.name, path = %entry.path.display(), level = %entry.level, "added");

@@ -7,7 +7,9 @@ mod on_link;
 mod route;
 #[cfg(test)]
 mod tests;
+mod words;
 
-pub use machine::{FASTER_FOR, HOLD, KEPT, PathFacts, PathOutput, Paths, RETIRE_FOR, Word};
+pub use machine::{FASTER_FOR, HOLD, KEPT, Paths, RETIRE_FOR};
 pub use on_link::{Prefix, class_of};
 pub use route::{PathClass, Route, Transport};
+pub use words::{PathFacts, PathOutput, Word};

@@ -50,7 +50,8 @@ pub struct Life {
     quiet: bool,
     /// Something other than a pong came, and nothing went since.
     owes_sign: bool,
-    paused: bool,
+    /// Since when nothing is read.
+    paused: Option<Duration>,
     want_ping: bool,
     want_pong: Option<[u8; 8]>,
     ping_id: u64,
@@ -71,7 +72,7 @@ impl Life {
             probed: None,
             quiet: false,
             owes_sign: false,
-            paused: false,
+            paused: None,
             want_ping: false,
             want_pong: None,
             ping_id: 0,
@@ -178,26 +179,30 @@ impl Life {
 
     /// While nothing is read, silence means nothing.
     pub fn set_paused(&mut self, paused: bool, now: Duration) {
-        if self.paused && !paused {
+        if paused {
+            self.paused.get_or_insert(now);
+        } else if let Some(since) = self.paused.take() {
             self.received = now;
-            // What wasn't read for so long says nothing of the way.
-            self.ping_open &= self.probed.is_some();
+            // That we didn't read says nothing of the way.
+            self.ping_sent = (self.ping_sent + now.saturating_sub(since)).min(now);
             self.owed = self.owed.map(|_| now);
             self.asked = self.asked.map(|_| now);
         }
-        self.paused = paused;
     }
 
     /// When [`Life::handle_timeout`] is to be called.
     #[must_use]
     pub fn next_timeout(&self, config: &Config) -> Option<Duration> {
         let silence = match (self.asked, self.owed) {
-            _ if self.paused => None,
+            _ if self.paused.is_some() => None,
             (Some(at), _) if self.quiet => Some(at + GIVEN_UP),
             (Some(at), _) => Some(at + self.wait()),
             (None, owed) => owed.map(|at| at + self.wait()),
         };
-        let dead = (!self.paused).then(|| self.received + config.idle_timeout);
+        let dead = self
+            .paused
+            .is_none()
+            .then(|| self.received + config.idle_timeout);
         let ping = (!self.want_ping).then(|| self.sent + config.keepalive);
         let sign = self.sign_at();
         [silence, dead, ping, sign].into_iter().flatten().min()
@@ -211,7 +216,7 @@ impl Life {
         if now >= self.sent + config.keepalive {
             self.want_ping = true;
         }
-        if self.paused {
+        if self.paused.is_some() {
             return Due::Nothing;
         }
         if now >= self.received + config.idle_timeout {
@@ -242,7 +247,7 @@ impl Life {
     }
 
     fn sign_at(&self) -> Option<Duration> {
-        let due = (self.owes_sign || self.paused) && self.want_pong.is_none();
+        let due = (self.owes_sign || self.paused.is_some()) && self.want_pong.is_none();
         due.then(|| self.sent + SIGN)
     }
 }
