@@ -3,7 +3,7 @@
 //! It owns the times at which something came and went. It never looks at what did.
 //!
 //! Whoever has sent something, or has received a piece of bulk, expects to hear something: if nothing comes for twice the round trip and 300 ms, half a
-//! second at least, it pings, and if nothing comes for as long again the peer is *quiet*, and after
+//! second at least, it pings; if nothing comes for a round trip and 300 ms, half a second at least, the peer is *quiet*, and after
 //! [`GIVEN_UP`] of it dead. So that a full queue, or a peer whose disk is slow, isn't taken for that, whoever
 //! receives without having anything to say, or can't read for now, gives a *sign of life* each [`SIGN`]: a pong that
 //! answers no ping. Signs are answered by nothing, so two peers at rest are silent.
@@ -196,7 +196,7 @@ impl Life {
         let silence = match (self.asked, self.owed) {
             _ if self.paused.is_some() => None,
             (Some(at), _) if self.quiet => Some(at + GIVEN_UP),
-            (Some(at), _) => Some(at + self.wait()),
+            (Some(at), _) => Some(at + self.patience()),
             (None, owed) => owed.map(|at| at + self.wait()),
         };
         let dead = self
@@ -223,8 +223,8 @@ impl Life {
             return Due::Dead;
         }
         match (self.asked, self.owed) {
-            (Some(at), _) if now >= at + GIVEN_UP.max(self.wait()) => return Due::Dead,
-            (Some(at), _) if !self.quiet && now >= at + self.wait() => {
+            (Some(at), _) if now >= at + GIVEN_UP.max(self.patience()) => return Due::Dead,
+            (Some(at), _) if !self.quiet && now >= at + self.patience() => {
                 self.quiet = true;
                 return Due::Quiet;
             }
@@ -240,10 +240,15 @@ impl Life {
         }
     }
 
-    /// How long an answer may take.
+    /// How long an answer may take, before it is asked for a sign.
     fn wait(&self) -> Duration {
         let rtt = self.rtt.unwrap_or_default();
         (2 * rtt + EXTRA_WAIT).max(LEAST_WAIT)
+    }
+
+    /// How long that sign may take.
+    fn patience(&self) -> Duration {
+        (self.rtt.unwrap_or_default() + EXTRA_WAIT).max(LEAST_WAIT)
     }
 
     fn sign_at(&self) -> Option<Duration> {

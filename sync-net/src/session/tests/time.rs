@@ -87,6 +87,19 @@ fn silence_is_noticed_within_a_second_of_a_question() {
 }
 
 #[test]
+fn a_long_way_is_given_up_after_three_round_trips_and_a_little() {
+    let mut pair = Pair::open(&Config::default());
+    run(&mut pair, secs(600), Duration::from_millis(150));
+    let rtt = pair.a.session.rtt().unwrap();
+    let (asked, question) = (pair.now, Bytes::from_static(b"question"));
+    pair.a.session.send_control(question).unwrap();
+    pair.a.output(asked);
+    let (_, _, quiet) = alone(&mut pair, asked);
+    assert_eq!(quiet, asked + 3 * rtt + Duration::from_millis(600));
+    assert!(rtt > Duration::from_millis(200), "{rtt:?}");
+}
+
+#[test]
 fn a_probe_finds_out_at_once() {
     let mut pair = Pair::open(&Config::default());
     pair.a.session.probe(secs(3));

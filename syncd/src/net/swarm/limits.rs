@@ -2,7 +2,8 @@
 //!
 //! An identity costs nothing for whoever holds a folder's secret, and a session costs memory and a file handle
 //! here. So sessions are counted for each folder, for each source address and in all; who is connected stays, and
-//! who comes too many is refused. It must never refuse the second session of a peer that is to replace its first.
+//! who comes too many is refused. It must never refuse the session
+//! of a peer that is to replace its others.
 
 use std::net::IpAddr;
 
@@ -17,9 +18,10 @@ const PER_FOLDER: usize = 256;
 const PER_SOURCE: usize = 64;
 /// Sessions in all folders. Each holds a file handle, of which a process commonly has 1,024.
 const IN_ALL: usize = 512;
-/// Beyond the limits of a folder and of all folders, for second sessions that are to replace the first.
+/// Beyond the limits of a folder and of all folders, for further sessions of a peer that is here: one to fall back on, or
+/// the first after its device was started anew.
 const RESERVE: usize = 32;
-/// Sessions of one peer in one folder: two until one is chosen, and two more that are being closed.
+/// Sessions of one peer in one folder: the two that are kept, and two more that are being closed or are to replace them.
 const PER_PEER: usize = 4;
 
 /// Whose a session is.
@@ -59,9 +61,9 @@ impl Full {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Peer => "this device has more sessions than it needs",
-            Self::Source => "64 devices are connected from this address already",
-            Self::Folder => "256 devices are connected to this folder already",
-            Self::All => "512 devices are connected already",
+            Self::Source => "there are 64 connections from this address already",
+            Self::Folder => "there are 256 connections to this folder already",
+            Self::All => "there are 512 connections already",
         }
     }
 }
@@ -79,9 +81,9 @@ pub(super) fn room(sessions: impl Iterator<Item = Party>, new: Party) -> Result<
         }
     }
     match peer {
-        // The second one takes the place of the first, but may be one of many that never do.
-        1 if folder < PER_FOLDER + RESERVE && all < IN_ALL + RESERVE => Ok(()),
         PER_PEER.. => Err(Full::Peer),
+        // It may take the place of another, or be one of many that never do.
+        1.. if folder < PER_FOLDER + RESERVE && all < IN_ALL + RESERVE => Ok(()),
         _ if folder >= PER_FOLDER => Err(Full::Folder),
         _ if source >= PER_SOURCE => Err(Full::Source),
         _ if all >= IN_ALL => Err(Full::All),
@@ -137,6 +139,9 @@ mod tests {
         assert_eq!((inside.len(), full), (PER_FOLDER, Some(Full::Folder)));
         // Those who are in stay, and may replace their session.
         assert_eq!(room(inside.iter().copied(), inside[7]), Ok(()));
+        // Also whoever had two, and was started anew.
+        let two = [&inside[..], &inside[7..8]].concat();
+        assert_eq!(room(two.iter().copied(), inside[7]), Ok(()));
         // Another folder isn't kept out by it.
         let other = party(2, 0, far(9_000));
         assert_eq!(room(inside.iter().copied(), other), Ok(()));

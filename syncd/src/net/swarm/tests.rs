@@ -206,6 +206,27 @@ fn a_peer_that_falls_silent_is_looked_for_before_it_is_given_up() {
 }
 
 #[test]
+fn when_the_last_that_answers_ends_the_peer_is_looked_for() {
+    let mut world = pair(1);
+    world.up(0, tag(0));
+    world.up(1, tag(0));
+    world.run(5 * SECOND);
+    let silent = *world.node(0).taken.keys().next().unwrap();
+    let now = world.now;
+    world.with(0, |swarm| swarm.handle_quiet(silent, now));
+    world.run(2 * SECOND + 500 * MS);
+    let second = world.node(0).swarm.used(tag(0), key(1)).unwrap();
+    assert_ne!(second, silent);
+    // That one breaks, and the first is as silent as before.
+    let now = world.now;
+    let reason = CloseReason::Disconnected;
+    world.with(0, |swarm| swarm.handle_over(second, reason, now));
+    world.run(2 * SECOND + 500 * MS);
+    let third = world.node(0).swarm.used(tag(0), key(1)).unwrap();
+    assert!(third != silent && third != second, "{third:?}");
+}
+
+#[test]
 fn a_session_that_comes_back_ends_the_search() {
     let mut world = pair(1);
     world.up(0, tag(0));
