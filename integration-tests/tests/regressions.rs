@@ -29,6 +29,11 @@ fn small(seeds: &[u64]) {
 }
 
 #[test]
+fn an_unreadable_file_of_a_rebuilt_index_was_archived_for_a_rival() {
+    holds(&[3470]);
+}
+
+#[test]
 fn a_full_disk_was_blamed_on_the_peer() {
     holds(&[104]);
 }

@@ -12,8 +12,8 @@ use integration_tests::sim::{MIN_FAULTS, MIN_OPS, Options, Report, Simulation, T
 
 /// Seeds of a plain `cargo test`.
 const SEEDS: u64 = 100;
-/// Threads that run them.
-const THREADS: usize = 2;
+/// Threads that run them, if `SIM_THREADS` says nothing.
+const THREADS: u64 = 2;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name)
@@ -46,14 +46,15 @@ fn run_guarded(seed: u64, options: Options) -> Report {
     })
 }
 
-/// Runs a seed twice, and sees that it did its share.
-fn twice(seed: u64) -> Report {
+/// Runs a seed twice, or once if `SIM_ONCE` is set, and sees that it did its share.
+fn checked(seed: u64) -> Report {
     let first = run_guarded(seed, options());
     if first.failure.is_some() {
         return first;
     }
-    let second = run_guarded(seed, options());
-    if first != second {
+    let once = std::env::var_os("SIM_ONCE").is_some();
+    let second = (!once).then(|| run_guarded(seed, options()));
+    if let Some(second) = second.filter(|second| *second != first) {
         let why = format!("the two runs differ: {first:?} and {second:?}");
         return Report {
             failure: Some(why),
@@ -80,14 +81,14 @@ fn seeds() {
     let totals = Mutex::new(Totals::default());
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..number("SIM_THREADS").unwrap_or(THREADS) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= start + count {
                         return;
                     }
-                    let report = twice(seed);
+                    let report = checked(seed);
                     totals
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -125,7 +126,7 @@ fn replay() {
     let Some(seed) = number("SIM_SEED") else {
         return;
     };
-    let report = twice(seed);
+    let report = checked(seed);
     println!("{:#?}", report.totals);
     assert_eq!(report.failure, None, "seed {seed}");
 }

@@ -167,6 +167,19 @@ Photos  nas               NAS7B2QX  192.0.2.7:29170  lan tcp  known-host  read-w
     assert_eq!(status["device"]["name"], "desk");
 }
 
+#[tokio::test]
+async fn changes_of_a_later_version_are_counted_and_said_to_wait() {
+    let daemon = Daemon::start().await;
+    assert!(!daemon.shown("status").await.out.contains("newer syncd"));
+    daemon.fake.edit_folder("Docs", |folder| folder.later = 3);
+    let shown = daemon.shown("status").await.out;
+    let wrong = "3 changes in Docs can't be read: a device runs a newer syncd";
+    assert!(shown.contains(wrong), "{shown}");
+    assert!(shown.contains("install that version here too"), "{shown}");
+    let folder = daemon.json("folder show Docs").await;
+    assert_eq!(folder["later"], 3, "{folder}");
+}
+
 /// Every line of every table fits the screen, and nothing that tells rows apart is left out.
 #[tokio::test]
 async fn tables_fit_the_screen() {

@@ -42,6 +42,9 @@ pub struct Folder {
     pub errors: u64,
     /// How many files were edited here that this device may only read.
     pub local_edits: u64,
+    /// How many changes a later version made that this one can't read. They are kept and passed on.
+    #[serde(default)]
+    pub later: u64,
     /// The addresses that were given for it, `host:port`.
     pub known_hosts: Vec<String>,
     /// Its settings by their keys, those that nobody set with their defaults.

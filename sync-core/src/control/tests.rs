@@ -44,6 +44,7 @@ fn folder() -> Folder {
         conflicts: 0,
         errors: 0,
         local_edits: 0,
+        later: 0,
         known_hosts: vec!["nas:29170".into()],
         settings: Values::default(),
         rates: Rates::default(),
@@ -69,6 +70,7 @@ fn a_folder_has_the_fields_that_scripts_depend_on() {
         "conflicts",
         "errors",
         "local_edits",
+        "later",
         "known_hosts",
         "settings",
     ] {

@@ -31,17 +31,18 @@ impl<I: Index> Engine<I> {
         // where both have dots of one replica, which look ordered.
         let revived =
             next.entry.kind == Kind::Dir && next.version.dot.replica == self.ledger.replica();
-        let how = match found.content {
-            _ if revived => Displacement::Sibling,
-            content if self.planner.placed().has(next.path(), content) => Displacement::Ancestor,
-            _ => how,
+        let placed = self.planner.placed();
+        let rival = placed.rival(next.path(), found.content);
+        let how = match placed.has(next.path(), found.content) {
+            _ if revived || rival.is_some() => Displacement::Sibling,
+            true => Displacement::Ancestor,
+            false => how,
         };
         let displaced = match how {
             Displacement::Sibling if matches!(found.kind, Kind::File | Kind::Symlink) => {
-                let author = held
-                    .as_ref()
-                    .filter(|h| h.entry.same_content(&found))
-                    .map_or(self.ledger.replica(), |h| h.entry.author);
+                let held = held.as_ref().filter(|h| h.entry.same_content(&found));
+                let author = held.map(|h| h.entry.author).or(rival);
+                let author = author.unwrap_or(self.ledger.replica());
                 // A symlink has no content and no time of its own, but its text is the user's as well.
                 let hash = match (&found.content, &found.target) {
                     (Some(content), _) => content.hash,

@@ -76,6 +76,7 @@ use crate::{
     fetch::{Fetcher, TempJob},
     index::{Index, IndexEntry, IndexError, IndexResult},
     path::RelPath,
+    reconcile::{Displacement, displacement},
     record::Record,
     time::Now,
     trouble::Trouble,
@@ -373,20 +374,27 @@ impl<I: Index> Engine<I> {
     }
 
     /// `want` is about to be superseded by another record of its path.
-    fn superseded(&mut self, path: &RelPath, want: Option<&Record>) -> IndexResult<()> {
+    fn superseded(&mut self, want: Option<&Record>, next: &Record) -> IndexResult<()> {
+        let path = next.path();
         let doubt = self.planner.is_in_doubt(path);
-        let Some(content) = want.and_then(|w| w.entry.content).filter(|_| doubt) else {
+        let Some((want, content)) = want
+            .filter(|_| doubt)
+            .and_then(|w| Some((w, w.entry.content?)))
+        else {
             return Ok(());
         };
-        match self.planner.placed_mut().remember(path, content) {
+        let rival = displacement(Some(want), &want.entry, next) == Displacement::Sibling;
+        let rival = rival.then_some(want.entry.author);
+        match self.planner.placed_mut().remember(path, content, rival) {
             true => self.write_placed(),
             false => Ok(()),
         }
     }
 
     fn write_placed(&mut self) -> IndexResult<()> {
-        let (name, value) = self.planner.placed().fact()?;
-        self.ledger.put_fact(name, value);
+        for (name, value) in self.planner.placed().facts()? {
+            self.ledger.put_fact(name, value);
+        }
         Ok(())
     }
 }

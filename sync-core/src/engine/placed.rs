@@ -4,6 +4,9 @@
 //! that asked for it can be superseded before anybody looks. What a scan finds then is neither what is
 //! held nor what is wanted, and would pass for a person's edit. So a content that is superseded while its
 //! action is under way, or after one that ended in doubt, is remembered until the path was looked at.
+//!
+//! What superseded it may not know of it: the two are *rivals*. Then it stays visible as a conflict copy, under the name
+//! that everybody gives it; after the loss of an index it may be the only one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +14,15 @@ use minicbor::bytes::ByteVec;
 
 use super::ledger::encode;
 use crate::{
+    ids::ReplicaId,
     index::{Index, IndexError, IndexResult},
     manifest::ContentRoot,
     path::RelPath,
 };
 
+/// The fact with all contents, and the one with the authors of those among them that are rivals.
 const PLACED: &[u8] = b"placed";
+const RIVALS: &[u8] = b"placed rivals";
 /// Contents remembered of one path, and paths.
 const MAX_CONTENTS: usize = 16;
 const MAX_PATHS: usize = 4_096;
@@ -24,22 +30,46 @@ const MAX_PATHS: usize = 4_096;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Placed {
-    contents: BTreeMap<RelPath, Vec<ContentRoot>>,
+    contents: BTreeMap<RelPath, Vec<Trace>>,
     /// Paths whose last action ended in doubt.
     unsure: BTreeSet<RelPath>,
 }
 
+/// A content that may stand somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trace {
+    content: ContentRoot,
+    /// Who made the version that had it, if what came after didn't know of that.
+    rival: Option<ReplicaId>,
+}
+
+fn read<I: Index, T: for<'b> minicbor::Decode<'b, ()>>(
+    index: &I,
+    name: &[u8],
+) -> IndexResult<BTreeMap<ByteVec, Vec<T>>> {
+    let Some(bytes) = index.fact(name)? else {
+        return Ok(BTreeMap::new());
+    };
+    minicbor::decode(&bytes).map_err(|e| IndexError::Corrupt(format!("placed: {e}")))
+}
+
 impl Placed {
     pub(super) fn read<I: Index>(index: &I) -> IndexResult<Self> {
-        let Some(bytes) = index.fact(PLACED)? else {
-            return Ok(Self::default());
+        let rivals: BTreeMap<_, Vec<(ContentRoot, ReplicaId)>> = read(index, RIVALS)?;
+        let all: BTreeMap<_, Vec<ContentRoot>> = read(index, PLACED)?;
+        let of = |(path, list): (ByteVec, Vec<ContentRoot>)| {
+            let rivals = rivals.get(&path).map_or(&[][..], Vec::as_slice);
+            let trace = |content| Trace {
+                content,
+                rival: rivals
+                    .iter()
+                    .find(|(c, _)| *c == content)
+                    .map(|(_, by)| *by),
+            };
+            let path = RelPath::parse(&path).ok()?;
+            Some((path, list.into_iter().map(trace).collect()))
         };
-        let map: BTreeMap<ByteVec, Vec<ContentRoot>> =
-            minicbor::decode(&bytes).map_err(|e| IndexError::Corrupt(format!("placed: {e}")))?;
-        let contents: BTreeMap<_, _> = map
-            .into_iter()
-            .filter_map(|(path, list)| Some((RelPath::parse(&path).ok()?, list)))
-            .collect();
+        let contents: BTreeMap<_, _> = all.into_iter().filter_map(of).collect();
         Ok(Self {
             unsure: contents.keys().cloned().collect(),
             contents,
@@ -58,17 +88,31 @@ impl Placed {
         }
     }
 
-    /// `content` may stand at `path`; whether that is news.
-    pub(super) fn remember(&mut self, path: &RelPath, content: ContentRoot) -> bool {
+    /// `content` may stand at `path`, and comes from a `rival` of what shall be there, or from a version that this
+    /// builds on. Whether that is news.
+    pub(super) fn remember(
+        &mut self,
+        path: &RelPath,
+        content: ContentRoot,
+        rival: Option<ReplicaId>,
+    ) -> bool {
         if self.contents.len() >= MAX_PATHS && !self.contents.contains_key(path) {
             return false;
         }
         let list = self.contents.entry(path.clone()).or_default();
-        let news = list.len() < MAX_CONTENTS && !list.contains(&content);
-        if news {
-            list.push(content);
+        let room = list.len() < MAX_CONTENTS;
+        match list.iter_mut().find(|trace| trace.content == content) {
+            Some(known) => {
+                let news = known.rival.is_none() && rival.is_some();
+                known.rival = known.rival.or(rival);
+                news
+            }
+            None if room => {
+                list.push(Trace { content, rival });
+                true
+            }
+            None => false,
         }
-        news
     }
 
     /// What stands at `path` is known again; whether anything was remembered of it.
@@ -79,21 +123,39 @@ impl Placed {
 
     /// Whether `content` at `path` was put there by us.
     pub(super) fn has(&self, path: &RelPath, content: Option<ContentRoot>) -> bool {
-        let list = self.contents.get(path);
-        content.is_some_and(|c| list.is_some_and(|l| l.contains(&c)))
+        self.trace(path, content).is_some()
+    }
+
+    /// Who made the version that had `content`, if what shall be at `path` doesn't know of that.
+    pub(super) fn rival(&self, path: &RelPath, content: Option<ContentRoot>) -> Option<ReplicaId> {
+        self.trace(path, content)?.rival
+    }
+
+    fn trace(&self, path: &RelPath, content: Option<ContentRoot>) -> Option<Trace> {
+        let content = content?;
+        let mut list = self.contents.get(path)?.iter();
+        list.find(|trace| trace.content == content).copied()
     }
 
     pub(super) fn is_unsure(&self, path: &RelPath) -> bool {
         self.unsure.contains(path)
     }
 
-    /// The fact to keep it under, and its value.
-    pub(super) fn fact(&self) -> IndexResult<(Vec<u8>, Vec<u8>)> {
-        let contents = self.contents.iter();
-        let map: BTreeMap<ByteVec, _> = contents
-            .map(|(path, list)| (path.as_bytes().to_vec().into(), list))
-            .collect();
-        Ok((PLACED.to_vec(), encode(&map)?))
+    /// The facts to keep it under, with their values.
+    pub(super) fn facts(&self) -> IndexResult<[(Vec<u8>, Vec<u8>); 2]> {
+        fn map<T>(placed: &Placed, of: impl Fn(&Trace) -> Option<T>) -> BTreeMap<ByteVec, Vec<T>> {
+            let each = placed.contents.iter().map(|(path, list)| {
+                let list = list.iter().filter_map(&of).collect::<Vec<_>>();
+                (path.as_bytes().to_vec().into(), list)
+            });
+            each.filter(|(_, list)| !list.is_empty()).collect()
+        }
+        let all = map(self, |trace| Some(trace.content));
+        let rivals = map(self, |trace| Some((trace.content, trace.rival?)));
+        Ok([
+            (PLACED.to_vec(), encode(&all)?),
+            (RIVALS.to_vec(), encode(&rivals)?),
+        ])
     }
 }
 
@@ -110,13 +172,21 @@ mod tests {
         let path = RelPath::parse(b"a").unwrap();
         let content = |n: u8| ContentRoot::single(ContentHash::chunk(&[n]));
         let mut placed = Placed::default();
-        assert!(placed.remember(&path, content(0)) && !placed.remember(&path, content(0)));
+        let by = ReplicaId(7);
+        assert!(placed.remember(&path, content(0), None));
+        assert!(!placed.remember(&path, content(0), None));
         for n in 1..100 {
-            placed.remember(&path, content(n));
+            placed.remember(&path, content(n), (n == 3).then_some(by));
         }
-        let (name, value) = placed.fact().unwrap();
+        // Once a rival, always one.
+        assert!(placed.remember(&path, content(1), Some(by)));
+        assert!(!placed.remember(&path, content(1), None));
         let mut index = MemIndex::new();
-        let facts = vec![(name, Some(value))];
+        let facts = placed
+            .facts()
+            .unwrap()
+            .map(|(name, value)| (name, Some(value)));
+        let facts = facts.to_vec();
         index
             .commit(Batch {
                 facts,
@@ -126,6 +196,10 @@ mod tests {
         let mut again = Placed::read(&index).unwrap();
         assert!(again.is_unsure(&path) && again.has(&path, Some(content(15))));
         assert!(!again.has(&path, Some(content(16))) && !again.has(&path, None));
+        for n in 0..16 {
+            let rival = [1, 3].contains(&n).then_some(by);
+            assert_eq!(again.rival(&path, Some(content(n))), rival);
+        }
         again.looked_at(&path);
         assert!(
             again.is_unsure(&path),

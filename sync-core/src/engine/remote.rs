@@ -256,7 +256,7 @@ impl<I: Index> Engine<I> {
         }
         let doubt = self.planner.is_in_doubt(&path);
         let superseded = self.ledger.open_want(Some(&entry))?;
-        self.superseded(&path, superseded.as_ref())?;
+        self.superseded(superseded.as_ref(), &record)?;
         self.drop_work(&path);
         self.planner.forgive(&path);
         self.notes.mended(&path);

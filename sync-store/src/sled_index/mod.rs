@@ -30,6 +30,7 @@ mod filter;
 mod manifests;
 mod open;
 mod packed;
+mod recall;
 mod rewrite;
 mod runs;
 #[cfg(test)]
@@ -39,7 +40,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -60,6 +61,7 @@ use db::{Db, Stage};
 use edits::Edits;
 use manifests::{Manifests, short};
 use packed::Packed;
+use recall::Recall;
 use runs::Runs;
 
 pub use compact::Compacted;
@@ -127,6 +129,8 @@ struct Shared {
     entries: Packed,
     changes: Packed,
     needs: Packed,
+    /// The blocks of entries that were looked into last.
+    recall: Mutex<Recall>,
     /// Readers hold it while they put an answer together, so that no commit comes in between.
     state: RwLock<State>,
     /// Somebody waits to write: what only tidies up must end.
@@ -164,6 +168,7 @@ impl SledIndex {
                 entries: ENTRIES.packed(),
                 changes: CHANGES.packed(),
                 needs: NEEDS.packed(),
+                recall: Mutex::default(),
                 state: RwLock::new(State {
                     totals,
                     contents,
@@ -289,8 +294,15 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn entry(&self, path: &RelPath) -> IndexResult<Option<IndexEntry>> {
-        let _state = self.read();
-        let value = self.shared.entries.value(&self.shared.db, &path.key())?;
+        let state = self.read();
+        let (db, entries) = (&self.shared.db, &self.shared.entries);
+        let recall = self.shared.recall.lock();
+        let value = recall.unwrap_or_else(PoisonError::into_inner).value(
+            db,
+            entries,
+            &path.key(),
+            state.writes,
+        )?;
         value.map(|value| self.decode_entry(&value)).transpose()
     }
 

@@ -60,13 +60,33 @@ impl Packed {
 
     /// The value of `key`.
     pub(super) fn value(&self, db: &Db, key: &[u8]) -> IndexResult<Option<Vec<u8>>> {
-        let Some((_, block)) = db.floor(&self.prefix, &self.key(key))? else {
-            return Ok(None);
-        };
-        let mut items = Items::new(&block);
+        match self.block(db, key)? {
+            Some((_, block)) => Ok(self.find(db, &block, key)?.flatten()),
+            None => Ok(None),
+        }
+    }
+
+    /// The block that `key` lies in, if it is anywhere.
+    pub(super) fn block(&self, db: &Db, key: &[u8]) -> IndexResult<Option<Item>> {
+        db.floor(&self.prefix, &self.key(key))
+    }
+
+    /// The block after the one that begins at `block_key`.
+    pub(super) fn after(&self, db: &Db, block_key: &[u8]) -> IndexResult<Option<Item>> {
+        db.above(block_key, &self.high)
+    }
+
+    /// What a block says of `key`: its value, or that there is none (`Some(None)`); `None` if it ends before.
+    pub(super) fn find(
+        &self,
+        db: &Db,
+        block: &[u8],
+        key: &[u8],
+    ) -> IndexResult<Option<Option<Vec<u8>>>> {
+        let mut items = Items::new(block);
         while let Some((at, value)) = items.next(db)? {
             if at >= key {
-                return Ok((at == key).then(|| value.to_vec()));
+                return Ok(Some((at == key).then(|| value.to_vec())));
             }
         }
         Ok(None)
@@ -257,7 +277,8 @@ impl Packed {
         sizes.sum()
     }
 
-    fn key(&self, key: &[u8]) -> Vec<u8> {
+    /// The key in the engine.
+    pub(super) fn key(&self, key: &[u8]) -> Vec<u8> {
         [self.prefix.as_slice(), key].concat()
     }
 }

@@ -66,6 +66,16 @@ fn of_folder(folder: &Folder) -> Vec<Wrong> {
             remedy: Some("change them on a device that may write".to_owned()),
         });
     }
+    if folder.later > 0 {
+        let changes = text::many(folder.later, "change", "changes");
+        all.push(Wrong {
+            what: format!("{changes} in {name} can't be read: a device runs a newer syncd"),
+            remedy: Some(
+                "install that version here too; the files concerned are left as they are until then"
+                    .to_owned(),
+            ),
+        });
+    }
     all
 }
 

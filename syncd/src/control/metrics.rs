@@ -42,7 +42,7 @@ pub(super) fn render(status: &Status) -> String {
 
     let folders = &status.folders;
     type Value = fn(&Folder) -> u64;
-    let plain: [(&str, &str, Value); 9] = [
+    let plain: [(&str, &str, Value); 10] = [
         ("syncd_folder_connected_peers", "Connected peers.", |f| {
             f.connected.into()
         }),
@@ -65,6 +65,11 @@ pub(super) fn render(status: &Status) -> String {
             "syncd_folder_local_edits",
             "Local edits in a read-only folder.",
             |f| f.local_edits,
+        ),
+        (
+            "syncd_folder_later",
+            "Changes of a newer version that can't be read here.",
+            |f| f.later,
         ),
         (
             "syncd_folder_peers_in_sync",

@@ -63,6 +63,7 @@ pub(crate) fn closed(
         conflicts: 0,
         errors: 0,
         local_edits: 0,
+        later: 0,
         known_hosts: folders::known_hosts(&entry.options),
         settings: folders::shown(&entry.options),
         rates: sync_core::control::Rates::default(),
@@ -89,6 +90,7 @@ pub(crate) fn without_secret(entry: &FolderEntry) -> Folder {
         conflicts: 0,
         errors: 0,
         local_edits: 0,
+        later: 0,
         known_hosts: folders::known_hosts(&entry.options),
         settings: folders::shown(&entry.options),
         rates: sync_core::control::Rates::default(),
@@ -154,6 +156,7 @@ pub(super) fn open(
         conflicts: status.conflicts,
         errors: status.errors,
         local_edits: status.local_edits,
+        later: status.later,
         rates,
         scan,
         held: (status.held > 0).then_some(Held {

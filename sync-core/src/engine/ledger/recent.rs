@@ -4,18 +4,18 @@
 //! is here, when it stands, when peers are told. The ledger alone changes entries, so what it remembers of them is
 //! what the index has. It must never hold what isn't committed.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::{index::IndexEntry, path::RelPath};
 
 /// Entries in a generation. There are two, so twice as many are remembered at most.
 const GENERATION: usize = 4_096;
 
-/// See the module's documentation.
+/// See the module's documentation. Nothing depends on the order of what is in it.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    young: BTreeMap<RelPath, Option<IndexEntry>>,
-    old: BTreeMap<RelPath, Option<IndexEntry>>,
+    young: HashMap<RelPath, Option<IndexEntry>>,
+    old: HashMap<RelPath, Option<IndexEntry>>,
 }
 
 impl Recent {

@@ -176,6 +176,12 @@ fn agree(mem: &MemIndex, sled: &SledIndex, probe: &RelPath, limit: usize) {
             );
         }
     }
+    // There, not there, and in any direction: what is remembered of the last looks must never show.
+    for (path, entry) in entries.iter().rev() {
+        let absent = RelPath::parse(&[path.as_bytes(), b"~"].concat()).unwrap();
+        assert_eq!(sled.entry(&absent).unwrap(), mem.entry(&absent).unwrap());
+        assert_eq!(sled.entry(path).unwrap().as_ref(), Some(entry));
+    }
     for (_, entry) in &entries {
         let held = entry.held.iter();
         for raw in held.chain(entry.want.iter().map(|want| &want.record)) {

@@ -98,6 +98,7 @@ fn lines(folder: &Folder, out: &Out) -> Vec<(&'static str, String)> {
         ("conflicts", folder.conflicts),
         ("errors", folder.errors),
         ("local edits", folder.local_edits),
+        ("of a newer syncd", folder.later),
     ] {
         if number > 0 || !person {
             let number = text::count(number);

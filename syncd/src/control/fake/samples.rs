@@ -31,6 +31,7 @@ pub fn folder(name: &str, path: &str, level: Level) -> Folder {
         conflicts: 0,
         errors: 0,
         local_edits: 0,
+        later: 0,
         known_hosts: Vec::new(),
         settings: folders::shown(&Values::default()),
         rates: Rates::default(),
