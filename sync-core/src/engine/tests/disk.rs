@@ -47,6 +47,10 @@ impl Rig {
                 Observation::Look => {
                     let node = node.unwrap();
                     match node.stat.kind {
+                        _ if self.unreadable.contains(&(n, p.clone())) => {
+                            let reason = "input/output error".into();
+                            Found::Unreadable { reason }
+                        }
                         DiskKind::Dir => Found::Dir { stat: node.stat },
                         _ => Found::File {
                             stat: node.stat,

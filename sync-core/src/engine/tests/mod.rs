@@ -7,6 +7,7 @@ mod exchange;
 mod later;
 mod past;
 mod rig;
+mod rivals;
 mod years;
 
 use rig::Rig;

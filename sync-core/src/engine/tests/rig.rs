@@ -48,6 +48,10 @@ pub(super) struct Rig {
     pub(super) trouble: Option<WriteTrouble>,
     /// Nodes whose index turned out to be older than what others know of them.
     pub(super) restored: Vec<usize>,
+    /// What a scan of a node can't read.
+    pub(super) unreadable: BTreeSet<(usize, RelPath)>,
+    /// A node that can't read what it is asked for.
+    pub(super) mute: Option<usize>,
 }
 
 fn path(text: &str) -> RelPath {
@@ -117,6 +121,8 @@ impl Rig {
             temps: BTreeMap::new(),
             trouble: None,
             restored: Vec::new(),
+            unreadable: BTreeSet::new(),
+            mute: None,
         }
     }
 
@@ -157,6 +163,12 @@ impl Rig {
 
     pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.settle();
+        self.part(a, b);
+        self.settle();
+    }
+
+    /// The sessions of a pair end now.
+    pub(super) fn part(&mut self, a: usize, b: usize) {
         self.links.remove(&(a.min(b), a.max(b)));
         let first = Self::session(a, b);
         for session in [first, SessionId(first.0 + 10_000)] {
@@ -164,7 +176,6 @@ impl Rig {
                 self.queue.push_back((me, Input::PeerDown { session }));
             }
         }
-        self.settle();
     }
 
     pub(super) fn write(&mut self, n: usize, name: &str, bytes: &[u8], mtime_ns: i64) {
@@ -292,6 +303,21 @@ impl Rig {
         self.queue.push_back((n, Input::Tick));
     }
 
+    /// The same without its index, as another replica.
+    pub(super) fn start_anew(&mut self, n: usize) {
+        let now = Now {
+            mono: self.now,
+            unix_ns: self.now.as_nanos() as i64,
+        };
+        let config = Config {
+            replica: ReplicaId(n as u64 + 101),
+            numbering: Generation(n as u64 + 200),
+            ..config(n, false, 1)
+        };
+        self.engines[n] = Engine::new(config, MemIndex::new(), now).unwrap();
+        self.queue.push_back((n, Input::Tick));
+    }
+
     /// Time goes by.
     pub(super) fn sleep(&mut self, time: Duration) {
         self.settle();
@@ -300,6 +326,23 @@ impl Rig {
             self.queue.push_back((n, Input::Tick));
         }
         self.settle();
+    }
+
+    /// Runs for so long, whether all is at rest then or not.
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            while self.step() {}
+            let next = self.engines.iter().filter_map(Engine::next_timeout).min();
+            match next.filter(|next| *next <= end) {
+                Some(next) => self.now = self.now.max(next),
+                None => break,
+            }
+            for n in 0..self.engines.len() {
+                self.queue.push_back((n, Input::Tick));
+            }
+        }
+        self.now = end;
     }
 
     /// Hands the next input in; whether there was one.
@@ -422,6 +465,7 @@ impl Rig {
             ObjectMessage::Cancel(_) | ObjectMessage::BadChunk(_) => return,
         };
         for (index, object) in found.into_iter().enumerate() {
+            let object = object.filter(|_| self.mute != Some(n));
             self.objects_sent += 1;
             let objects = vec![Arrival {
                 request,
