@@ -99,7 +99,7 @@ class Exchange:
         elif number == messages.BURST_END:
             self._complete = body[0] <= self._reached
             if self._complete and self._session.level == READ_WRITE:
-                folder.merge_knowledge(records.parse_vector(body[1]))
+                folder.merge_knowledge(records.parse_knowledge(body[1]))
             folder.save()
         elif number == messages.PROGRESS:
             self._their_reached, self._their_need = body[0], body[1]
@@ -159,7 +159,7 @@ class Exchange:
         if self._sent < folder.seq:
             self._send(messages.RECORDS, [self._sent, folder.seq, [], [], []])
             self._sent = folder.seq
-        self._send(messages.BURST_END, [self._sent, records.flat(folder.knowledge), self._listed])
+        self._send(messages.BURST_END, [self._sent, records.flat_knowledge(folder.knowledge), self._listed])
         self._listed = None
 
     def _tell(self) -> None:

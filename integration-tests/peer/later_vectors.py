@@ -50,7 +50,7 @@ def hand_over() -> bytes:
         content=given.read + given.verifying,
         chunk_seed=bytes([0, 0, 0, 0, 0, 0, 0, 7]),
         data_keys=[(0, bytes([8] * 32)), (1, bytes([9] * 32))],
-        knowledge={3: 9, 5: 70_000},
+        knowledge={3: [(1, 9)], 5: [(1, 70_000)]},
         started=1_795_334_400,
     )
     return made.seal(old, old.device_signer(ROTATOR), old.static_public(RECEIVER), bytes([100] * 32))

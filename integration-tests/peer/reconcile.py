@@ -6,7 +6,7 @@ import base64
 from datetime import datetime, timezone
 
 from . import paths
-from .records import DELETION, DIRECTORY, FILE, SYMLINK, Entry, Record, Vector
+from .records import DELETION, DIRECTORY, FILE, SYMLINK, Entry, Knowledge, Record, Vector
 
 KNOWN, IGNORE, TAKE, DELETED = "known", "ignore", "take", "deleted"
 SUFFIX = 43
@@ -43,10 +43,15 @@ def rank(record: Record) -> tuple[object, ...]:
     )
 
 
-def reconcile(current: Record | None, remote: Record, knowledge: Vector) -> str:
+def is_seen(knowledge: Knowledge, dot: tuple[int, int]) -> bool:
+    """Whether a change was seen."""
+    return any(first <= dot[1] <= last for first, last in knowledge.get(dot[0], []))
+
+
+def reconcile(current: Record | None, remote: Record, knowledge: Knowledge) -> str:
     """What becomes of a record from outside."""
     if current is None:
-        return DELETED if covers(knowledge, remote.dot) else TAKE
+        return DELETED if is_seen(knowledge, remote.dot) else TAKE
     if current.dot == remote.dot:
         return KNOWN
     if covers(remote.vector, current.dot):

@@ -18,6 +18,9 @@ BLOCK = 16
 
 Dot = tuple[int, int]
 """Replica and counter."""
+RUNS = 16
+"""Most ranges of one replica in knowledge."""
+
 Vector = dict[int, int]
 """The highest counter of each replica."""
 
@@ -65,6 +68,56 @@ def parse_vector(numbers: list[int]) -> Vector:
     if flat(vector) != numbers or 0 in vector.values():
         raise ValueError("a vector in another form")
     return vector
+
+
+Knowledge = dict[int, list[tuple[int, int]]]
+"""The first and last counters of what was seen of each replica, in order."""
+
+
+def seen(dots: Knowledge, replica: int, first: int, last: int) -> None:
+    """Notes that a range of a replica's changes was seen."""
+    first = 1 if first == 2 else first
+    apart = [(a, b) for a, b in dots.get(replica, []) if b + 1 < first or a > last + 1]
+    near = [(a, b) for a, b in dots.get(replica, []) if b + 1 >= first and a <= last + 1]
+    joined = (min([first] + [a for a, _ in near]), max([last] + [b for _, b in near]))
+    ranges = sorted([*apart, joined])
+    surplus = max(0, len(ranges) - RUNS)
+    dots[replica] = [(ranges[0][0], ranges[surplus][1]), *ranges[surplus + 1 :]]
+
+
+def flat_knowledge(dots: Knowledge) -> list[object]:
+    """The array of what was seen, replicas rising."""
+    flat_dots: list[object] = []
+    for replica, ranges in sorted(dots.items()):
+        if len(ranges) == 1 and ranges[0][0] == 1:
+            flat_dots += [replica, ranges[0][1]]
+            continue
+        numbers, least = [], 0
+        for first, last in ranges:
+            numbers += [first - least, last - first]
+            least = last + 2
+        flat_dots += [replica, numbers]
+    return flat_dots
+
+
+def parse_knowledge(fields: list[object]) -> Knowledge:
+    """Reads what was seen; refuses any other form than the one that `flat_knowledge` makes."""
+    dots: Knowledge = {}
+    for replica, said in zip(fields[::2], fields[1::2]):
+        assert isinstance(replica, int)
+        if isinstance(said, int):
+            dots[replica] = [(1, said)]
+            continue
+        assert isinstance(said, list)
+        least = 0
+        dots[replica] = []
+        for gap, more in zip(said[::2], said[1::2]):
+            dots[replica].append((least + gap, least + gap + more))
+            least += gap + more + 2
+    wrong = any(not ranges or ranges[0][0] < 1 or ranges[0][1] < 1 or len(ranges) > RUNS for ranges in dots.values())
+    if wrong or flat_knowledge(dots) != fields:
+        raise ValueError("knowledge in another form")
+    return dots
 
 
 def array(fields: list[object], more: int = 0) -> bytes:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from . import net, secret
 from .keys import Keys, hkdf, raw_public, with_context
-from .records import Vector, flat
+from .records import Knowledge, flat_knowledge
 
 INVITER, JOINER = 9, 8
 
@@ -25,13 +25,13 @@ class HandOver:
     content: bytes
     chunk_seed: bytes
     data_keys: list[tuple[int, bytes]]
-    knowledge: Vector
+    knowledge: Knowledge
     started: int
 
     def seal(self, old: Keys, rotator: Ed25519PrivateKey, receiver: bytes, ephemeral: bytes) -> bytes:
         """Seals it for a device of the old folder."""
         fields = [1, self.era, self.level, self.content, self.chunk_seed, [list(k) for k in self.data_keys]]
-        content = cbor2.dumps([*fields, flat(self.knowledge), raw_public(rotator), self.started])
+        content = cbor2.dumps([*fields, flat_knowledge(self.knowledge), raw_public(rotator), self.started])
         by_folder = old.sign("syncd/2 rotation", content)
         by_device = rotator.sign(with_context("syncd/2 rotation", content))
         private = X25519PrivateKey.from_private_bytes(ephemeral)

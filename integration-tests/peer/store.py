@@ -47,7 +47,7 @@ class Folder:
     def __init__(self, root: Path, keys: Keys) -> None:
         self.root, self.keys = os.fsencode(root), keys
         self.items: dict[bytes, Item] = {}
-        self.knowledge: Vector = {}
+        self.knowledge: records.Knowledge = {}
         self.pages: dict[bytes, bytes] = {}
         self._chunks: dict[bytes, tuple[bytes, int, int]] = {}
         self._described: dict[bytes, tuple[tuple[int, int], content.Manifest]] = {}
@@ -82,10 +82,11 @@ class Folder:
             shown = record if self._shows(record.entry) else before
             self.items[path] = Item(record, self.seq, shown, source)
 
-    def merge_knowledge(self, vector: Vector) -> None:
+    def merge_knowledge(self, other: records.Knowledge) -> None:
         """Takes in what a writer knows, after all of its records."""
-        for replica, counter in vector.items():
-            self.knowledge[replica] = max(counter, self.knowledge.get(replica, 0))
+        for replica, ranges in other.items():
+            for first, last in ranges:
+                records.seen(self.knowledge, replica, first, last)
 
     def object(self, name: bytes) -> bytes | None:
         """A chunk or a page by its hash, if it is here; checked before it is given."""
@@ -177,14 +178,14 @@ class Folder:
         items = [[seat(i.record), i.seq, seat(i.shown), i.learned_from] for i in self.items.values()]
         proofs = [[b.size, b.signature, [[*r, h] for r, h in b.hashes.items()]] for _, b in known.values()]
         head = [self.device, self.replica, self.generation, self.counter, self.seq]
-        state = [head, records.flat(self.knowledge), proofs, items]
+        state = [head, records.flat_knowledge(self.knowledge), proofs, items]
         self._write(self._state, cbor2.dumps(state), 0o600, None)
 
     def _load(self) -> None:
         with open(self._state, "rb") as file:
             head, knowledge, proofs, items = cbor2.loads(file.read())
         self.device, self.replica, self.generation, self.counter, self.seq = head
-        self.knowledge = records.parse_vector(knowledge)
+        self.knowledge = records.parse_knowledge(knowledge)
         known = [batches.Batch(size, signature, {(s, n): h for s, n, h in hashes}) for size, signature, hashes in proofs]
 
         def record_at(seat: list[Any]) -> Record:
@@ -227,7 +228,7 @@ class Folder:
             self.seq += 1
             record = Record(entry, dot, vector, 0, signed[place], batch, place)
             self.items[record.entry.path] = Item(record, self.seq, record)
-            self.knowledge[self.replica] = record.dot[1]
+            records.seen(self.knowledge, self.replica, record.dot[1], record.dot[1])
 
     def _is_news(self, entry: Entry) -> bool:
         item = self.items.get(entry.path)

@@ -12,6 +12,7 @@ use sync_core::{
     ids::{PeerKey, ReplicaId, Seq},
     invitation::Invitation,
     keys::{DeviceSigner, FolderKeys, Role},
+    knowledge::Knowledge,
     manifest::{ContentRoot, manifest_of, manifest_with},
     message::{
         Announce, BadChunk, Change, Contents, EngineMessage, Message, ObjectMessage, Records,
@@ -231,12 +232,13 @@ fn rotation() -> Vec<(&'static str, String)> {
         replica: ReplicaId(replica),
         counter,
     };
+    let known: Vector = [(3, 9), (5, 70_000)].into_iter().map(dot).collect();
     let hand_over = HandOver {
         era: 2,
         secret: NewSecret(Secret::ReadOnly(secret.to_read_only())),
         chunk_seed: 7_u64.into(),
         data_keys: vec![(0, [8_u8; 32].into()), (1, [9_u8; 32].into())],
-        knowledge: [(3, 9), (5, 70_000)].into_iter().map(dot).collect(),
+        knowledge: Knowledge::from(&known),
         rotator: signer.public(),
         started: 1_795_334_400,
     };

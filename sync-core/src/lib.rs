@@ -37,6 +37,7 @@ pub mod ids;
 pub mod index;
 pub mod invitation;
 pub mod keys;
+pub mod knowledge;
 pub mod manifest;
 pub mod message;
 pub mod net_message;

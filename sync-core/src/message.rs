@@ -347,19 +347,19 @@ mod tests {
     use super::*;
     use crate::{
         ids::{Generation, ReplicaId, Seq},
-        version::{Dot, Vector},
+        knowledge::Knowledge,
+        version::Dot,
     };
     use proptest::prelude::*;
 
     fn samples() -> Vec<Message> {
         let content = ContentRoot::single(ContentHash::chunk(b"x"));
         let hash = content.hash;
-        let knowledge: Vector = [Dot {
+        let dot = Dot {
             replica: ReplicaId(3),
             counter: 9,
-        }]
-        .into_iter()
-        .collect();
+        };
+        let knowledge: Knowledge = [dot].into_iter().collect();
         let engine = [
             EngineMessage::Head(Head {
                 generation: Generation(1),
@@ -383,14 +383,14 @@ mod tests {
                     tag: [7; 8],
                     holds: true,
                 }],
-                holds: knowledge.iter().map(|dot| (dot, Seq(8))).collect(),
+                holds: [(dot, Seq(8))].into_iter().collect(),
             }),
-            EngineMessage::Arrived(knowledge.iter().collect()),
+            EngineMessage::Arrived([dot].into_iter().collect()),
             EngineMessage::BurstEnd(BurstEnd {
                 upto: Seq(7),
                 knowledge,
                 listed: Some(Listed {
-                    knowledge: Vector::new(),
+                    knowledge: Knowledge::new(),
                     forgot: true,
                 }),
             }),

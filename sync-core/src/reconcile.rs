@@ -9,8 +9,9 @@ use std::cmp::Ordering;
 use crate::{
     conflict::rank,
     entry::{Entry, Kind},
+    knowledge::Knowledge,
     record::Record,
-    version::{Causality, Vector},
+    version::Causality,
 };
 
 /// What becomes of a record from outside.
@@ -37,7 +38,7 @@ pub enum Displacement {
 
 /// Decides on `remote`, given the record that peers are told of now (`current`) and all that this index
 /// has seen (`knowledge`).
-pub fn reconcile(current: Option<&Record>, remote: &Record, knowledge: &Vector) -> Verdict {
+pub fn reconcile(current: Option<&Record>, remote: &Record, knowledge: &Knowledge) -> Verdict {
     let Some(current) = current else {
         // Deletions are kept, so this is rare: an index that lost a path but not what it knows. A version
         // that we have seen and don't have any more was deleted.

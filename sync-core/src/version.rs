@@ -2,9 +2,8 @@
 //!
 //! A **dot** is the name of one change: the replica that made it and that replica's counter. Counters
 //! belong to a replica and a folder, not to a file, so one vector can say of a whole index how far it
-//! reaches. A version **vector** holds, for each replica, the highest counter in a version's causal past;
-//! [`Vector`] also serves as a replica's **knowledge**: every change up to those counters has been seen,
-//! or something newer in its place.
+//! reaches. A version **vector** holds, for each replica, the highest counter in a version's causal past. What an
+//! index has seen as a whole is its [`Knowledge`](crate::knowledge::Knowledge), which has gaps.
 //!
 //! Source: dotted version vectors (Preguiça et al., 2010) and Parker et al. (1983).
 

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     ids::{PeerKey, Seq, SessionId},
     index::{Index, IndexError, IndexResult},
+    knowledge::Knowledge,
     message::{Ask, EngineMessage, Head, Listed, Message, Missing, Progress},
     secret::Level,
-    version::Vector,
 };
 
 impl<I: Index> Engine<I> {
@@ -158,7 +158,7 @@ impl<I: Index> Engine<I> {
         let known = match ask.era == self.ledger.era() {
             true => ask.knowledge,
             // What is known of another era says nothing of this one.
-            false => Vector::new(),
+            false => Knowledge::new(),
         };
         peer.ours.asks(after, known, list);
         Ok(())

@@ -79,7 +79,7 @@ impl<I: Index> Engine<I> {
         };
         let old = record.entry.mtime_ns.saturating_add(KEPT_NS) < self.now.unix_ns;
         // Else an old copy would be taken for a new file.
-        let known = self.ledger.knowledge().includes(&record.version.vector);
+        let known = self.ledger.knowledge().covers_all(&record.version.vector);
         Ok(old && known && !self.planner.is_active(path))
     }
 }

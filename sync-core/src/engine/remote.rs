@@ -9,10 +9,11 @@ use crate::{
     entry::{Entry, Kind, MODE_MASK},
     ids::SessionId,
     index::{Index, IndexEntry, IndexResult, PeerTag, flag},
+    knowledge::Knowledge,
     message::{Announce, EngineMessage, Facts, Have, MAX_MESSAGE},
     reconcile::{Verdict, reconcile},
     record::{RawRecord, Record, RecordError},
-    version::{Causality, Dot, Vector},
+    version::{Causality, Dot},
 };
 
 /// Bytes that say which chunks are here, in one answer.
@@ -121,7 +122,7 @@ impl<I: Index> Engine<I> {
         let old = self.ledger.entry(record.path())?;
         let current = self.announced_of(old.as_ref())?;
         // What we know covers it, as something that we have.
-        match reconcile(current.as_ref(), &record, &Vector::new()) {
+        match reconcile(current.as_ref(), &record, &Knowledge::new()) {
             Verdict::Take => self.accept(old, current.as_ref(), record, Vec::new(), learned),
             _ => Ok(()),
         }

@@ -15,7 +15,7 @@
 //! 9 Aside     [upto, [announcement, …]]
 //! ```
 //!
-//! Knowledge is a version vector ([`Vector`]), dots are ranges ([`Dots`](crate::dots::Dots)), held is what the sender
+//! Knowledge is the changes that were seen ([`Knowledge`]), dots are ranges ([`Dots`](crate::dots::Dots)), held is what the sender
 //! holds by its numbers ([`Held`]), an announcement is in [`super::announce`].
 //! What answers a peer's index (Ask, Progress, Arrived, Missing) goes over the session over which its last Head came.
 //!
@@ -36,8 +36,8 @@ use minicbor::{Decode, Encode};
 use crate::{
     held::Held,
     ids::{Generation, ReplicaId, Seq},
+    knowledge::Knowledge,
     record::Group,
-    version::Vector,
 };
 
 use super::announce::Announce;
@@ -81,7 +81,7 @@ pub struct Ask {
     pub era: u32,
     /// What the asker knows: what this covers isn't sent to it in full.
     #[n(4)]
-    pub knowledge: Vector,
+    pub knowledge: Knowledge,
     /// Everything that lives was listed for the asker once, in this numbering.
     #[n(5)]
     pub listed: bool,
@@ -131,7 +131,7 @@ pub struct BurstEnd {
     pub upto: Seq,
     /// What the sender knew when it had made that change, as far as it didn't say so in this stream before.
     #[n(1)]
-    pub knowledge: Vector,
+    pub knowledge: Knowledge,
     /// Present once, at the first end of a burst after a question of one who wasn't listed to, or is below the
     /// number at which deletions were forgotten: everything that lives has been named.
     #[n(2)]
@@ -144,7 +144,7 @@ pub struct Listed {
     /// What the sender knew when the list began. What it learned later isn't named. Empty if it has forgotten
     /// nothing: then its changes alone say all, and nothing is named.
     #[n(0)]
-    pub knowledge: Vector,
+    pub knowledge: Knowledge,
     /// It has forgotten deletions: its knowledge covers some that it can't tell of.
     #[n(1)]
     pub forgot: bool,
@@ -182,7 +182,7 @@ pub struct Progress {
 
 impl Listed {
     /// Of one who has forgotten deletions.
-    pub fn forgetful(knowledge: Vector) -> Self {
+    pub fn forgetful(knowledge: Knowledge) -> Self {
         let forgot = true;
         Self { knowledge, forgot }
     }

@@ -11,7 +11,7 @@
 //!
 //! The receiver's key is its X25519 key in the old folder. `secret` is what stands in the text of a secret of that
 //! level between letter and check (21 or 53 bytes), `data keys` the list of `[era, key]` of earlier eras, eras
-//! rising, `knowledge` the rotator's vector when it began, `rotator` its Ed25519 device key in the old folder, `started`
+//! rising, `knowledge` the rotator's when it began, `rotator` its Ed25519 device key in the old folder, `started`
 //! seconds since 1970. Both signatures are over the content as it stands, context `syncd/2 rotation`: the first
 //! shows that a member that could write made it, the second which device that was, so that trust in it can decide.
 //!
@@ -32,9 +32,9 @@ use crate::{
         once::{TAG, once_key, open_once, seal_once},
         verify_device,
     },
+    knowledge::Knowledge,
     net_message::{MAX_HANDOVER, NetMessageError, read},
     secret::{Level, Secret},
-    version::Vector,
 };
 
 /// Most earlier eras whose data keys one hand-over carries.
@@ -86,7 +86,7 @@ pub struct HandOver {
     /// Data keys of earlier eras, eras rising.
     pub data_keys: Vec<(u32, Zeroizing<[u8; 32]>)>,
     /// What the rotator knew when it began: what a cut-off device did above that isn't signed anew.
-    pub knowledge: Vector,
+    pub knowledge: Knowledge,
     /// The device that started the rotation: its Ed25519 key in the old folder.
     pub rotator: [u8; 32],
     /// When, in seconds since 1970 by its clock.
@@ -176,7 +176,10 @@ impl HandOver {
         &self,
     ) -> Result<Zeroizing<Vec<u8>>, minicbor::encode::Error<std::convert::Infallible>> {
         // A vector that grows would leave a copy behind unwiped.
-        let room = 256 + self.data_keys.len() * 48 + self.knowledge.len() * 18;
+        let room = 256
+            + self.data_keys.len() * 48
+            + self.knowledge.len() * 12
+            + self.knowledge.ranges() * 18;
         let mut content = Zeroizing::new(Vec::with_capacity(room));
         let mut e = Encoder::new(&mut *content);
         e.array(9)?.u8(FORMAT)?.u32(self.era)?;

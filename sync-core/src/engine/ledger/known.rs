@@ -1,4 +1,4 @@
-//! What is known as a whole: the vector of all changes that were seen, whose it names, and which deletions among them
+//! What is known as a whole: the changes that were seen, whose it names, and which deletions among them
 //! were forgotten.
 
 use super::Ledger;
@@ -6,9 +6,10 @@ use crate::{
     former::NEWEST,
     ids::ReplicaId,
     index::{Index, IndexEntry, IndexError, IndexResult},
+    knowledge::Knowledge,
     path::RelPath,
     record::{Group, Record},
-    version::{MAX_REPLICAS, Vector},
+    version::MAX_REPLICAS,
 };
 
 /// Most replicas that our knowledge names on the mere word of peers.
@@ -70,17 +71,17 @@ impl<I: Index> Ledger<I> {
     }
 
     /// Takes over what another index knows. Whether something of it is news.
-    pub(in crate::engine) fn merge_knowledge(&mut self, other: &Vector) -> IndexResult<bool> {
-        let us = self.replica;
-        if other.counter(us) > self.knowledge.counter(us) {
+    pub(in crate::engine) fn merge_knowledge(&mut self, other: &Knowledge) -> IndexResult<bool> {
+        let (us, beyond) = (self.replica, other.beyond(&self.knowledge));
+        if beyond.counter(us) > 0 {
             // A writer knows of changes of ours that we never made. What else it knows must not be taken
             // for ours either: we are younger than we believe.
             return Err(IndexError::Restored);
         }
         let mut news = false;
-        for dot in other.beyond(&self.knowledge).iter() {
-            if self.has_room_for(dot.replica)? {
-                self.knowledge.add(dot);
+        for replica in beyond.replicas() {
+            if self.has_room_for(replica)? {
+                self.knowledge.merge_of(replica, other);
                 news = true;
             }
         }

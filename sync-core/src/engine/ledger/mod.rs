@@ -29,6 +29,7 @@ use crate::{
         Batch, Index, IndexEntry, IndexError, IndexResult, ManifestPut, Need, PeerTag, Want, flag,
     },
     keys::FolderKeys,
+    knowledge::Knowledge,
     path::RelPath,
     record::{BatchId, BatchProof, RawRecord, Record, Signed, VerifiedRoots, sign},
     version::{Dot, Vector, Version},
@@ -74,9 +75,9 @@ fn read_numbering<I: Index>(index: &I) -> IndexResult<Option<Generation>> {
         .map(|b| Generation(u64::from_be_bytes(b))))
 }
 
-fn read_knowledge<I: Index>(index: &I) -> IndexResult<Vector> {
+fn read_knowledge<I: Index>(index: &I) -> IndexResult<Knowledge> {
     let Some(bytes) = index.fact(KNOWLEDGE)? else {
-        return Ok(Vector::new());
+        return Ok(Knowledge::new());
     };
     minicbor::decode(&bytes).map_err(|e| IndexError::Corrupt(format!("knowledge: {e}")))
 }
@@ -122,7 +123,7 @@ pub(super) struct Ledger<I> {
     pending: Pending,
     recent: Recent,
     locals: Vec<Local>,
-    knowledge: Vector,
+    knowledge: Knowledge,
     /// Replicas that it names without a record of theirs.
     unnamed: BTreeSet<ReplicaId>,
     numbering: Generation,
@@ -174,9 +175,9 @@ impl<I: Index> Ledger<I> {
                 ..Flush::default()
             },
         };
-        for dot in ledger.knowledge.clone().iter() {
-            if !ledger.is_named(dot.replica)? {
-                ledger.unnamed.insert(dot.replica);
+        for replica in ledger.knowledge.replicas().collect::<Vec<_>>() {
+            if !ledger.is_named(replica)? {
+                ledger.unnamed.insert(replica);
             }
         }
         let numbering = ledger.numbering.0.to_be_bytes().to_vec();
@@ -419,7 +420,7 @@ impl<I: Index> Ledger<I> {
         self.era
     }
 
-    pub(super) fn knowledge(&self) -> &Vector {
+    pub(super) fn knowledge(&self) -> &Knowledge {
         &self.knowledge
     }
 

@@ -4,6 +4,11 @@
 //! is here, when it stands, when peers are told. The ledger alone changes entries, so what it remembers of them is
 //! what the index has. It must never hold what isn't committed.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "nothing depends on the order, and lookups by path are many"
+)]
+
 use std::collections::HashMap;
 
 use crate::{index::IndexEntry, path::RelPath};
@@ -11,7 +16,7 @@ use crate::{index::IndexEntry, path::RelPath};
 /// Entries in a generation. There are two, so twice as many are remembered at most.
 const GENERATION: usize = 4_096;
 
-/// See the module's documentation. Nothing depends on the order of what is in it.
+/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     young: HashMap<RelPath, Option<IndexEntry>>,

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 
 use crate::{
     ids::Seq,
+    knowledge::Knowledge,
     message::{MAX_MISSING, Stub},
     path::RelPath,
-    version::{Dot, Vector},
+    version::Dot,
 };
 
 /// Most records that a list may name. A longer one is no list: nothing follows from it.
@@ -44,7 +45,7 @@ enum Stage {
     /// Our entries after this path are to be looked at.
     Matching {
         after: Option<RelPath>,
-        known: Vector,
+        known: Knowledge,
     },
     /// Numbers to be asked for, and the last that was.
     Fetching {
@@ -95,7 +96,7 @@ impl List {
     }
 
     /// It has ended. `known`: what the peer knew when it began. `None` if nothing can follow from it.
-    pub(super) fn ended(mut self, known: Vector) -> Option<Self> {
+    pub(super) fn ended(mut self, known: Knowledge) -> Option<Self> {
         if !self.is_collecting() || self.broken {
             return None;
         }
@@ -228,7 +229,7 @@ mod tests {
         list.stub(&stub(4, false));
         list.stub(&stub(2, false));
         list.full([7; 8]);
-        list.ended([dot(10)].into_iter().collect()).unwrap()
+        list.ended((1..=10).map(dot).collect()).unwrap()
     }
 
     #[test]

@@ -12,8 +12,9 @@ use crate::{
     dots::Dots,
     held::Held,
     ids::{ReplicaId, Seq},
+    knowledge::Knowledge,
     message::{Change, Listed, MAX_MISSING, Missing, Progress},
-    version::{Dot, MAX_REPLICAS, Vector},
+    version::{Dot, MAX_REPLICAS},
 };
 
 /// Messages with changes that a peer may have unanswered.
@@ -72,7 +73,7 @@ pub(in crate::engine) struct Ours {
     /// Times that it was told again of what it should know.
     retold: u32,
     /// What it knows, and what has arrived there or was sent to it in full.
-    known: Vector,
+    known: Knowledge,
     arrived: Dots,
     /// Authors whose changes came to it from elsewhere, and when it said so last.
     hears: BTreeMap<ReplicaId, Duration>,
@@ -91,7 +92,7 @@ pub(in crate::engine) struct Ours {
     /// Last number that was sent with our knowledge.
     complete: Option<u64>,
     /// Our knowledge, as it was told.
-    told_knowledge: Vector,
+    told_knowledge: Knowledge,
     quiet_due: Duration,
     unanswered: VecDeque<u64>,
     progress: Option<Progress>,
@@ -126,7 +127,7 @@ impl Ours {
     }
 
     /// It knows these.
-    pub(in crate::engine) fn knows(&mut self, knowledge: &Vector) {
+    pub(in crate::engine) fn knows(&mut self, knowledge: &Knowledge) {
         self.known.merge_within(knowledge, MAX_REPLICAS);
     }
 
@@ -152,7 +153,7 @@ impl Ours {
     pub(in crate::engine) fn asks(
         &mut self,
         after: u64,
-        known: Vector,
+        known: Knowledge,
         list: Option<Listed>,
     ) -> bool {
         let Some(asks_left) = self.asks_left.checked_sub(1) else {
@@ -256,7 +257,7 @@ impl Ours {
     pub(in crate::engine) fn is_due(
         &mut self,
         urgent: bool,
-        end: Option<&Vector>,
+        end: Option<&Knowledge>,
         now: Duration,
     ) -> bool {
         let ends = end.is_some_and(|known| self.has_end(known));
@@ -285,8 +286,8 @@ impl Ours {
     /// `None`: it was told already.
     pub(in crate::engine) fn send_end(
         &mut self,
-        knowledge: &Vector,
-    ) -> Option<(Vector, Option<Listed>)> {
+        knowledge: &Knowledge,
+    ) -> Option<(Knowledge, Option<Listed>)> {
         if !self.has_end(knowledge) {
             return None;
         }
@@ -297,7 +298,7 @@ impl Ours {
         Some((news, self.listing.take().map(|listing| listing.end)))
     }
 
-    fn has_end(&self, knowledge: &Vector) -> bool {
+    fn has_end(&self, knowledge: &Knowledge) -> bool {
         self.complete != Some(self.walked)
             || self.listing.is_some()
             || !self.told_knowledge.includes(knowledge)
@@ -358,7 +359,12 @@ mod tests {
         let dot = Dot { replica, counter };
         let path = RelPath::parse(b"a").unwrap();
         let entry = Entry::tombstone(path, 0, None, replica);
-        let signed = sign(&keys, 0, vec![(entry, Version::new(dot, &Vector::new()))]).unwrap();
+        let signed = sign(
+            &keys,
+            0,
+            vec![(entry, Version::new(dot, &crate::version::Vector::new()))],
+        )
+        .unwrap();
         Line {
             dot,
             learned,
@@ -375,7 +381,7 @@ mod tests {
     fn asked() -> Ours {
         let mut ours = Ours::default();
         ours.greeting();
-        assert!(ours.asks(0, Vector::new(), None));
+        assert!(ours.asks(0, Knowledge::new(), None));
         ours
     }
 
@@ -420,8 +426,8 @@ mod tests {
         let mut ours = Ours::default();
         ours.greeting();
         for _ in 0..MAX_ASKS {
-            assert!(ours.asks(0, Vector::new(), None));
+            assert!(ours.asks(0, Knowledge::new(), None));
         }
-        assert!(!ours.asks(0, Vector::new(), None));
+        assert!(!ours.asks(0, Knowledge::new(), None));
     }
 }

@@ -95,3 +95,34 @@ fn a_reader_that_met_the_lost_run_is_told_everything() {
     }
     assert!(rig.restored.is_empty());
 }
+
+/// A restored home that doesn't know it yet tells what it knows. Whoever has met nobody else must not take what the lost
+/// run did for something that was seen, and therefore deleted.
+#[test]
+fn what_a_lost_run_did_is_not_known_to_whom_its_restored_home_met() {
+    let mut rig = Rig::apart(3, usize::MAX);
+    rig.join(0, 1);
+    rig.write(0, "before", b"before", 1);
+    rig.settle();
+    let backup = rig.engines[0].index().backup();
+    rig.write(0, "lost", b"lost", 2);
+    rig.settle();
+    rig.cut(0, 1);
+    rig.remove(0, "lost");
+    rig.start_from(0, backup, 1);
+    rig.write(0, "after", b"after", 3);
+    rig.settle();
+    rig.join(0, 2);
+    rig.settle();
+    assert_eq!(rig.tree(2), rig.tree(0));
+    rig.cut(0, 2);
+    rig.join(1, 2);
+    rig.settle();
+    assert_eq!(rig.read(2, "lost"), Some(b"lost".to_vec()));
+    assert_eq!(rig.read(1, "lost"), Some(b"lost".to_vec()));
+    assert_eq!(rig.tree(1), rig.tree(2));
+    assert!(rig.restored.is_empty());
+    rig.join(0, 1);
+    rig.settle();
+    assert_eq!(rig.restored.first(), Some(&0));
+}
