@@ -34,6 +34,11 @@ fn an_unreadable_file_of_a_rebuilt_index_was_archived_for_a_rival() {
 }
 
 #[test]
+fn a_new_device_took_what_a_lost_run_did_for_deleted() {
+    holds(&[14_938]);
+}
+
+#[test]
 fn a_full_disk_was_blamed_on_the_peer() {
     holds(&[104]);
 }
