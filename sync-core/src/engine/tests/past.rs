@@ -36,7 +36,7 @@ fn a_lost_run_is_seen_at_once() {
 /// What later runs made covers the numbers of the lost one.
 #[test]
 fn a_lost_run_is_seen_after_more_runs() {
-    for runs in [2, 5] {
+    for runs in [2, 5, 40] {
         let mut rig = restored(runs);
         rig.join(0, 1);
         rig.settle();
