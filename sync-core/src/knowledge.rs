@@ -104,6 +104,20 @@ impl Knowledge {
         Self(each.collect())
     }
 
+    /// Whether `other` has changes of `replica` that aren't here, whole gaps left out: who keeps fewer ranges apart has
+    /// closed them.
+    #[must_use]
+    pub fn misses(&self, other: &Self, replica: ReplicaId) -> bool {
+        let covers = |counter| self.covers(Dot { replica, counter });
+        let theirs = other.of(replica).iter();
+        let mut beyond = theirs.flat_map(|range| without(*range, self.of(replica)));
+        beyond.any(|(first, last)| {
+            let from_the_end_of_one = first == 1 || covers(first - 1);
+            let to_the_next = last.checked_add(1).is_some_and(covers);
+            !(from_the_end_of_one && to_the_next)
+        })
+    }
+
     /// All replicas of which anything was seen.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> {
         self.0.keys().copied()
@@ -335,6 +349,28 @@ mod tests {
             minicbor::to_vec(&vector).unwrap()
         );
         assert!(known.covers(dot(1, 1)) && known.covers_all(&vector));
+    }
+
+    #[test]
+    fn a_closed_gap_is_not_a_lost_run() {
+        let of = |dots: &[u64]| dots.iter().map(|c| dot(1, *c)).collect::<Knowledge>();
+        let (us, other) = (ReplicaId(1), ReplicaId(2));
+        let known = of(&[1, 2, 3, 10, 11, 20]);
+        for same in [
+            &[1, 2][..],
+            &[10],
+            &[2, 20],
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+        ] {
+            assert!(!known.misses(&of(same), us), "{same:?}");
+        }
+        for lost in [&[4][..], &[9], &[5, 6], &[3, 4, 5], &[21], &[1, 12]] {
+            assert!(known.misses(&of(lost), us), "{lost:?}");
+        }
+        assert!(Knowledge::new().misses(&of(&[1]), us));
+        assert!(!known.misses(&of(&[4]), other));
+        let top = of(&[u64::MAX]);
+        assert!(known.misses(&top, us) && !top.misses(&top, us));
     }
 
     #[test]

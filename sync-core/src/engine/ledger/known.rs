@@ -72,14 +72,15 @@ impl<I: Index> Ledger<I> {
 
     /// Takes over what another index knows. Whether something of it is news.
     pub(in crate::engine) fn merge_knowledge(&mut self, other: &Knowledge) -> IndexResult<bool> {
-        let (us, beyond) = (self.replica, other.beyond(&self.knowledge));
-        if beyond.counter(us) > 0 {
+        let us = self.replica;
+        if self.knowledge.misses(other, us) {
             // A writer knows of changes of ours that we never made. What else it knows must not be taken
             // for ours either: we are younger than we believe.
             return Err(IndexError::Restored);
         }
         let mut news = false;
-        for replica in beyond.replicas() {
+        let beyond = other.beyond(&self.knowledge);
+        for replica in beyond.replicas().filter(|replica| *replica != us) {
             if self.has_room_for(replica)? {
                 self.knowledge.merge_of(replica, other);
                 news = true;
