@@ -39,6 +39,11 @@ fn a_new_device_took_what_a_lost_run_did_for_deleted() {
 }
 
 #[test]
+fn a_mode_given_while_ours_was_set_was_never_noticed() {
+    holds(&[17_781]);
+}
+
+#[test]
 fn a_full_disk_was_blamed_on_the_peer() {
     holds(&[104]);
 }

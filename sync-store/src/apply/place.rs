@@ -266,9 +266,11 @@ impl<D: Disk> Applier<D> {
             )?;
             run.dirs.insert(Dir::User(path.clone()));
         }
-        let stat = self.disk.stat(Place::User(path))?;
+        let after = self.disk.stat(Place::User(path))?;
+        // As in `give_meta`: a mode that somebody gave it at the same moment is left for a scan to find.
+        let theirs = after.is_some_and(|after| after.mode != mode && after.mode != now.mode);
         Ok(Outcome::Done {
-            stat,
+            stat: if theirs { Some(now) } else { after },
             copies: std::mem::take(&mut run.copies),
         })
     }
@@ -418,6 +420,9 @@ impl<D: Disk> Applier<D> {
             .ok_or(io::ErrorKind::NotFound)?;
         let unchanged = after.ino == now.ino && after.size == now.size && after.kind == now.kind;
         Ok(match (unchanged, dir) {
+            // Somebody changed its mode at the same moment: what is noted is what was there before, so that a scan
+            // finds the change. Where modes aren't kept, the old one stands there still.
+            (true, true) if after.mode != meta.mode && after.mode != now.mode => *now,
             (true, true) => after,
             (true, false) => DiskStat {
                 ctime_ns: 0,
